@@ -1,0 +1,1 @@
+"""Who may call: institutions, apps, terminals, their tokens and scopes."""

@@ -1,0 +1,119 @@
+"""`POST /oauth/token`: client credentials against a bearer token (RFC 6749 sections 2.3.1, 4.4 and 5)."""
+
+import binascii
+from base64 import b64decode
+from dataclasses import dataclass
+from urllib.parse import unquote_plus
+
+import orjson
+from flask import Blueprint, Response, g, request
+
+from ehc.access import clients, tokens
+from ehc.access.schemas import TokenOut, TokenRequest
+from ehc.callers import Caller, Scope
+from ehc.clock import Clock
+from ehc.db import UnitOfWork
+from ehc.errors import EhcError, Text
+from ehc.keystore.refreshed import Refreshed
+from ehc.keystore.signing_keys import DatedSigner
+from ehc.web.answers import Answer
+from ehc.web.auth import anyone
+from ehc.web.language import said
+from ehc.web.openapi import operation
+
+STATUSES: dict[type[EhcError], int] = {clients.NoSuchClient: 404}
+
+
+@dataclass(frozen=True)
+class AccessDeps:
+    """What the token endpoint needs."""
+
+    work: UnitOfWork
+    clock: Clock
+    signers: Refreshed[tuple[DatedSigner, ...]]
+    names: tokens.Names
+
+
+class TokenRefused(Exception):
+    """An error of RFC 6749 section 5.2."""
+
+    def __init__(self, error: str, detail: Text, status: int = 400) -> None:
+        super().__init__(error)
+        self.error, self.detail, self.status = error, detail, status
+
+
+_BAD_CLIENT = Text("client_id 或 client_secret 不正确，或该客户端已停用。", "The client id or secret is wrong, or the client is disabled.")
+
+
+def blueprint(deps: AccessDeps) -> Blueprint:
+    """The token endpoint. Anyone may ask; the credentials decide."""
+    bp = Blueprint("tokens", __name__)
+    bp.before_request(anyone)
+
+    @bp.errorhandler(TokenRefused)
+    def refuse(error: TokenRefused) -> Response:
+        body = {"error": error.error, "error_description": said(error.detail), "request_id": g.get("request_id")}
+        response = Response(orjson.dumps(body), error.status, mimetype="application/json")
+        if error.status == 401:
+            response.headers["WWW-Authenticate"] = 'Basic realm="ehc"'
+        return response
+
+    @bp.post("/oauth/token")
+    @operation("Get a bearer token", form=TokenRequest, answers={200: TokenOut}, scope=None, problems=())
+    def post_token() -> Response:
+        if request.form.get("grant_type") != "client_credentials":
+            raise _wrong_grant()
+        client_id, secret = _credentials()
+        now = deps.clock.now()
+        with deps.work() as session:
+            caller = clients.prove(session, client_id, secret)
+        if caller is None:
+            raise TokenRefused("invalid_client", _BAD_CLIENT, 401)
+        scopes = _scopes(caller)
+        token = tokens.issue(caller, scopes, signers=deps.signers.get(), names=deps.names, now=now)
+        body = {
+            "access_token": token,
+            "token_type": "Bearer",
+            "expires_in": int(tokens.LIFE.total_seconds()),
+            "scope": " ".join(sorted(scopes)),
+        }
+        return Answer(body, headers={"Cache-Control": "no-store", "Pragma": "no-cache"}).response()
+
+    return bp
+
+
+def _wrong_grant() -> TokenRefused:
+    if "grant_type" in request.form:
+        return TokenRefused(
+            "unsupported_grant_type", Text("仅支持 grant_type=client_credentials。", "Only grant_type=client_credentials is supported.")
+        )
+    return TokenRefused(
+        "invalid_request",
+        Text("请以表单提交 grant_type=client_credentials。", "Send grant_type=client_credentials as a form."),
+    )
+
+
+def _credentials() -> tuple[str, str]:
+    """`client_secret_basic` or `client_secret_post`, never both (RFC 6749 section 2.3)."""
+    header = request.headers.get("Authorization", "")
+    posted = "client_secret" in request.form
+    if header and posted:
+        raise TokenRefused("invalid_request", Text("两种认证方式只用一种。", "Use one way of authentication, not two."))
+    if posted:
+        return request.form.get("client_id", "")[:200], request.form["client_secret"][:200]
+    kind, _, encoded = header.partition(" ")
+    try:
+        name, colon, secret = b64decode(encoded, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        colon = ""
+    if kind.lower() != "basic" or not colon:
+        raise TokenRefused("invalid_client", _BAD_CLIENT, 401)
+    return unquote_plus(name)[:200], unquote_plus(secret)[:200]
+
+
+def _scopes(caller: Caller) -> frozenset[Scope]:
+    """What was asked for, if the client may have it; everything it may have if nothing was asked for."""
+    asked = request.form.get("scope", "").split()
+    if not set(asked) <= set(caller.scopes):
+        raise TokenRefused("invalid_scope", Text("申请的权限超出该客户端的范围。", "The client may not have this scope."))
+    return frozenset(map(Scope, asked)) or caller.scopes

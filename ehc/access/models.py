@@ -1,0 +1,45 @@
+"""Tables of who may call: institutions and clients."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, DateTime, ForeignKey, LargeBinary, Text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column
+
+from ehc.db import Base
+
+
+class InstitutionRow(Base):
+    """A hospital or other institution. `code` is the outside world's; it can change, so nothing refers to it."""
+
+    __tablename__ = "institution"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    code: Mapped[str] = mapped_column(Text, unique=True)
+    name: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class ClientRow(Base):
+    """An app or a terminal. Only a hash of its secret is kept."""
+
+    __tablename__ = "client"
+    __table_args__ = (
+        CheckConstraint("kind IN ('app', 'terminal')", name="kind"),
+        CheckConstraint(
+            "kind = 'app' OR (institution_id IS NOT NULL AND terminal_code IS NOT NULL AND scopes = ARRAY['verify'])",
+            name="terminal_only_verifies",
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    client_id: Mapped[str] = mapped_column(Text, unique=True)
+    kind: Mapped[str] = mapped_column(Text)
+    name: Mapped[str] = mapped_column(Text)
+    secret_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    institution_id: Mapped[UUID | None] = mapped_column(ForeignKey("institution.id"), index=True)
+    terminal_code: Mapped[str | None] = mapped_column(Text, unique=True)
+    disabled_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))

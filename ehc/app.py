@@ -1,0 +1,165 @@
+"""The edge: joins the rooms into one Flask app. The only module that knows them all."""
+
+from importlib.metadata import version
+from pathlib import Path
+
+from flask import Flask
+from flask_migrate import Migrate
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from ehc import log
+from ehc.access import api as access_api
+from ehc.access.clients import institution_names
+from ehc.access.tokens import Names, Tokens
+from ehc.clock import Clock, SystemClock, local_day
+from ehc.crypto.keys import KeyRing
+from ehc.crypto.sm import self_test
+from ehc.crypto.wrapping import KeyEncryptingKey
+from ehc.db import Base, UnitOfWork, engine_options, unit_of_work
+from ehc.errors import EhcError
+from ehc.issuer import api as issuer_api
+from ehc.issuer.accounts import Registry
+from ehc.issuer.codes import CodeDesk
+from ehc.issuer.limits import IssueLimit
+from ehc.keystore import publish, ring, secret_keys, signing_keys
+from ehc.keystore.refreshed import Refreshed
+from ehc.keystore.ring import Purpose
+from ehc.keystore.secret_keys import Secrets
+from ehc.keystore.signing_keys import DatedSigner
+from ehc.redis_link import RedisLink
+from ehc.settings import Settings
+from ehc.verify import api as verify_api
+from ehc.verify.journal import Journal
+from ehc.verify.partitions import missing_partitions
+from ehc.web import idempotency, observe, status
+from ehc.web.parsing import MAX_BODY
+from ehc.web.problems import Problems
+
+STATUSES: dict[type[EhcError], int] = {
+    **access_api.STATUSES,
+    **issuer_api.STATUSES,
+    idempotency.KeyReused: 422,
+    idempotency.KeyInProgress: 409,
+    secret_keys.SampleKeyRefused: 500,
+}
+
+database = SQLAlchemy(metadata=Base.metadata)
+"""Owns the engine. Tables are declared in the rooms, on `ehc.db.Base`."""
+
+MIGRATIONS = Path(__file__).parent.parent / "migrations"
+
+
+def create_app(settings: Settings, *, clock: Clock | None = None) -> Flask:
+    """The service for these settings. Opens no connection; keys are loaded with the first request that needs them.
+
+    Raises `KekError`, `SettingsError`, or `RuntimeError` where OpenSSL lacks SM3 or SM4.
+    """
+    log.configure(settings.log_level)
+    self_test()
+    kek = settings.key_encrypting_key()
+    app = _bare_app(settings)
+    with app.app_context():
+        _join(app, settings, kek, database.engine, clock or SystemClock())
+    return app
+
+
+def _bare_app(settings: Settings) -> Flask:
+    app = Flask("ehc", static_folder=None)
+    app.config["SQLALCHEMY_DATABASE_URI"] = settings.database_url
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(pool_size=settings.pool_size, application="ehc")
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.config["MAX_FORM_MEMORY_SIZE"] = MAX_BODY
+    app.config["MAX_FORM_PARTS"] = 20
+    app.url_map.strict_slashes = False
+    database.init_app(app)
+    Migrate(app, database, directory=str(MIGRATIONS))
+    return app
+
+
+def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine, clock: Clock) -> None:
+    work = unit_of_work(engine)
+    keys = Keys(work, kek)
+    redis = RedisLink(settings.redis_url)
+    names = Names(settings.issuer, settings.audience)
+    tokens = Tokens(rings=keys.token_ring, names=names, work=work, clock=clock)
+    once = idempotency.Once(work, keys.sealer, clock)
+    limit = IssueLimit(redis, per_minute=settings.codes_per_minute)
+    desk = CodeDesk(engine, signers=keys.code_signers, cti_key=lambda: keys.secrets.get().cti, limit=limit, clock=clock)
+    issuer = issuer_api.IssuerDeps(
+        work=work,
+        once=once,
+        clock=clock,
+        registry=lambda: Registry(keys.secrets.get(), settings.reviewed_levels),
+        desk=desk,
+        authenticate=tokens.authenticate,
+    )
+    verify = verify_api.VerifyDeps(
+        work=work,
+        once=once,
+        clock=clock,
+        rings=keys.code_ring,
+        cti_key=lambda: keys.secrets.get().cti,
+        sealer=keys.sealer,
+        journal=Journal(engine),
+        authenticate=tokens.authenticate,
+        institution_names=institution_names,
+    )
+    about = status.StatusDeps(
+        version=version("ehc"),
+        readiness=lambda: _readiness(work, keys, redis, clock),
+        jwk_set=lambda: publish.jwk_set(keys.code_ring.get()),
+        cose_key_set=lambda: publish.cose_key_set(keys.code_ring.get()),
+    )
+    observe.install(app)
+    Problems(STATUSES).install(app)
+    app.register_blueprint(access_api.blueprint(access_api.AccessDeps(work, clock, keys.token_signers, names)))
+    app.register_blueprint(issuer_api.cards_blueprint(issuer))
+    app.register_blueprint(issuer_api.codes_blueprint(issuer))
+    app.register_blueprint(verify_api.verifications_blueprint(verify))
+    app.register_blueprint(verify_api.history_blueprint(verify))
+    app.register_blueprint(status.blueprint(about))
+
+
+class Keys:
+    """The keys of one worker, each reloaded every ten seconds."""
+
+    def __init__(self, work: UnitOfWork, kek: KeyEncryptingKey) -> None:
+        self._work, self._kek = work, kek
+        self.secrets = Refreshed(self._secrets, every=300)
+        self.code_ring = Refreshed(lambda: self._ring(Purpose.CODE))
+        self.token_ring = Refreshed(lambda: self._ring(Purpose.TOKEN))
+        self.code_signers = Refreshed(lambda: self._signers(Purpose.CODE))
+        self.token_signers = Refreshed(lambda: self._signers(Purpose.TOKEN))
+
+    def sealer(self) -> secret_keys.Sealer:
+        """What seals and opens fields."""
+        return self.secrets.get().sealer
+
+    def _secrets(self) -> Secrets:
+        with self._work() as session:
+            return secret_keys.load(session, self._kek)
+
+    def _ring(self, purpose: Purpose) -> KeyRing:
+        with self._work() as session:
+            return ring.load_ring(session, purpose)
+
+    def _signers(self, purpose: Purpose) -> tuple[DatedSigner, ...]:
+        with self._work() as session:
+            return signing_keys.load_signers(session, self._kek, purpose)
+
+
+def _readiness(work: UnitOfWork, keys: Keys, redis: RedisLink, clock: Clock) -> dict[str, bool | None]:
+    checks: dict[str, bool | None] = {"database": False, "keys": False, "partitions": False, "redis": redis.answers()}
+    try:
+        with work() as session:
+            session.execute(text("SELECT 1"))
+            checks["database"] = True
+            checks["partitions"] = not missing_partitions(session, today=local_day(clock.now()))
+        signing_keys.signer_at(keys.code_signers.get(), clock.now())
+        keys.secrets.get()
+        checks["keys"] = True
+    except (SQLAlchemyError, EhcError, LookupError):
+        pass
+    return checks

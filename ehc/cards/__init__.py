@@ -1,0 +1,1 @@
+"""The register of virtual cards: states, levels, grants."""

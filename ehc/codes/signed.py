@@ -1,0 +1,108 @@
+"""Signed codes: what the digits in the QR say (the format, for others to implement: `docs/code-format.md`).
+
+A code is `691` and the decimal form of the big-endian integer `0x01 ‖ COSE_Sign1` (RFC 9052), whose payload is a CWT
+(RFC 8392) with `exp`, `iat` and `cti`. The encoding is deterministic (RFC 8949 section 4.2.1), which leaves one layout of
+bytes, so one pattern reads a code: no general decoder ever sees what a stranger holds before a scanner, and one code has
+one text. Opening trusts nothing: the caller asks a key ring for the key, checks `signature` over `signed`, and only then
+believes the claims. Pure: no clock, no keys, no storage.
+"""
+
+import re
+from dataclasses import dataclass
+
+from ehc.crypto.keys import KeyId
+
+PREFIX = "691"
+MAX_DIGITS = 1024
+"""Longest text that is looked at, outer white space included. A dynamic code has 283 digits at most."""
+DYNAMIC_SECONDS = 60
+"""How long a dynamic code lives. A longer life is refused, whoever signed it."""
+SKEW_SECONDS = 5
+"""How far two clocks may be apart."""
+CTI_BYTES = 16
+
+_LEAD = b"\x01"
+
+_LAYOUT = re.compile(
+    rb"\xd2\x84"  # tag 18, array of 4
+    rb"(?P<protected>[\x4d-\x51]\xa2\x01(?P<alg>[\x00-\x17\x20-\x37]|[\x18\x38].|[\x19\x39]..|[\x1a\x3a]....)\x04\x48(?P<kid>.{8}))"
+    rb"\xa0"  # nothing unprotected: it would not be signed
+    rb"(?P<payload>\x58\x1f\xa3\x04\x1a(?P<exp>.{4})\x06\x1a(?P<iat>.{4})\x07\x50(?P<cti>.{16}))"
+    rb"\x58\x40(?P<signature>.{64})",
+    re.DOTALL,
+)
+_ONE_BYTE_ALG = 13
+_SIGNED_HEAD = b"\x84\x6aSignature1"  # RFC 9052 section 4.4: context, protected, no external data, payload
+_NO_EXTERNAL = b"\x40"
+
+
+class Malformed(Exception):
+    """Not one of our codes: cut, extended, mistyped or made up."""
+
+
+class UnknownFormat(Exception):
+    """Some other kind of text, for example a web address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a code says of itself. Times are Unix seconds; `cti` is 16 bytes that only the platform can read."""
+
+    issued_at: int
+    expires_at: int
+    cti: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """An opened code. Nothing in it is to be believed before `signature` was checked over `signed`."""
+
+    key_id: KeyId
+    algorithm: int
+    claims: Claims
+    signed: bytes
+    signature: bytes
+
+
+def open_envelope(text: str) -> Envelope:
+    """The parts of a signed code. Raises `UnknownFormat` or `Malformed`. Checks shape only.
+
+    White space and line ends that a hand scanner adds at either end are tolerated; anything else is not.
+    """
+    found = _LAYOUT.fullmatch(_decode(text))
+    if found is None:
+        raise Malformed
+    protected, alg = found["protected"], found["alg"]
+    if protected[0] - 0x40 != _ONE_BYTE_ALG - 1 + len(alg):
+        raise Malformed
+    claims = Claims(int.from_bytes(found["iat"], "big"), int.from_bytes(found["exp"], "big"), found["cti"])
+    signed = _SIGNED_HEAD + protected + _NO_EXTERNAL + found["payload"]
+    return Envelope(KeyId(found["kid"]), _small_int(alg), claims, signed, found["signature"])
+
+
+def encode(body: bytes) -> str:
+    """Bytes as the digits of a code."""
+    return PREFIX + str(int.from_bytes(_LEAD + body, "big"))
+
+
+def _decode(text: str) -> bytes:
+    """The bytes in the digits of a code."""
+    if len(text) > MAX_DIGITS:  # before anything whose cost grows with the length
+        raise Malformed
+    digits = text.strip(" \t\r\n")
+    if not digits.startswith(PREFIX):
+        raise UnknownFormat
+    number = digits[len(PREFIX) :]
+    if not (number.isascii() and number.isdigit()) or number[0] == "0":  # a leading zero would be a second text
+        raise Malformed
+    value = int(number)
+    body = value.to_bytes((value.bit_length() + 7) // 8, "big")
+    if body[:1] != _LEAD:
+        raise Malformed
+    return body[1:]
+
+
+def _small_int(item: bytes) -> int:
+    """A CBOR integer of up to 4 argument bytes (RFC 8949 section 3.1)."""
+    argument = int.from_bytes(item[1:], "big") if len(item) > 1 else item[0] & 0x1F
+    return -1 - argument if item[0] & 0x20 else argument

@@ -1,0 +1,87 @@
+"""`ehc clients …`: institutions, apps and terminals."""
+
+import click
+
+from ehc.access import clients as access
+from ehc.access.clients import Credentials
+from ehc.access.models import ClientRow, InstitutionRow
+from ehc.callers import Scope
+from ehc.commands.context import Deployment, deployment
+
+_APP_SCOPES = [str(scope) for scope in (Scope.CARDS, Scope.CODES)]
+
+
+@click.group()
+def clients() -> None:
+    """接入管理 · institutions, apps and terminals."""
+
+
+@clients.command("add-institution")
+@click.argument("code")
+@click.argument("name")
+@deployment
+def add_institution(place: Deployment, code: str, name: str) -> None:
+    """Add an institution."""
+    with place.work() as session:
+        row = access.add_institution(session, code=code, name=name, now=place.clock.now())
+        click.echo(f"{row.id} {row.code} {row.name}")
+
+
+@clients.command("add-app")
+@click.argument("name")
+@click.option("--scope", "scopes", multiple=True, type=click.Choice(_APP_SCOPES), default=_APP_SCOPES, show_default=True)
+@deployment
+def add_app(place: Deployment, name: str, scopes: tuple[str, ...]) -> None:
+    """Add an app; prints its credentials, once."""
+    with place.work() as session:
+        made = access.add_app(session, name=name, scopes=frozenset(map(Scope, scopes)), now=place.clock.now())
+    _tell(made)
+
+
+@clients.command("add-terminal")
+@click.argument("institution_code")
+@click.argument("terminal_code")
+@click.argument("name")
+@deployment
+def add_terminal(place: Deployment, institution_code: str, terminal_code: str, name: str) -> None:
+    """Add a terminal of an institution; prints its credentials, once."""
+    with place.work() as session:
+        owner = access.institution(session, institution_code)
+        made = access.add_terminal(session, name=name, terminal_code=terminal_code, owner=owner, now=place.clock.now())
+    _tell(made)
+
+
+@clients.command("new-secret")
+@click.argument("client_id")
+@deployment
+def new_secret(place: Deployment, client_id: str) -> None:
+    """Give a client a new secret; the old one stops at once."""
+    with place.work() as session:
+        made = access.new_secret(session, client_id, now=place.clock.now())
+    _tell(made)
+
+
+@clients.command()
+@click.argument("client_id")
+@deployment
+def disable(place: Deployment, client_id: str) -> None:
+    """Stop a client. Tokens that it holds stop within 10 seconds."""
+    with place.work() as session:
+        access.disable(session, client_id, now=place.clock.now())
+
+
+@clients.command("list")
+@deployment
+def list_clients(place: Deployment) -> None:
+    """List the clients."""
+    with place.work() as session:
+        institutions = {row.id: row.code for row in session.query(InstitutionRow)}
+        for row in session.query(ClientRow).order_by(ClientRow.created_at):
+            state = "disabled" if row.disabled_at else "live"
+            owner = institutions[row.institution_id] if row.institution_id else "-"
+            click.echo(f"{row.client_id:24} {row.kind:8} {state:8} {owner:24} {','.join(row.scopes):16} {row.name}")
+
+
+def _tell(made: Credentials) -> None:
+    click.echo(f"client_id     {made.client_id}\nclient_secret {made.client_secret}")
+    click.echo("密钥只显示这一次。 The secret is shown only once.", err=True)

@@ -1,0 +1,73 @@
+"""`ehc db …`: migrations, partitions, purges."""
+
+from collections.abc import Callable
+
+import click
+import flask_migrate
+
+from ehc.app import create_app, database
+from ehc.clock import local_day
+from ehc.commands.context import Deployment, deployment
+from ehc.verify.partitions import ensure_partitions, purge_spent_codes
+from ehc.web.idempotency import purge_keys
+
+
+@click.group()
+def db() -> None:
+    """数据库维护 · database upkeep."""
+
+
+@db.command()
+@deployment
+def upgrade(place: Deployment) -> None:
+    """Bring the tables up to date and make the partitions ahead. Safe to run twice."""
+    upgrade_tables(place)
+    make_partitions(place)
+
+
+@db.command()
+@deployment
+def check(place: Deployment) -> None:
+    """Fail if the tables and the models differ."""
+    with create_app(place.settings).app_context():
+        flask_migrate.check()
+
+
+@db.command()
+@deployment
+def partitions(place: Deployment) -> None:
+    """Make the monthly partitions ahead. Safe to run twice; run it daily."""
+    for name in make_partitions(place):
+        click.echo(name)
+
+
+@db.command()
+@deployment
+def purge(place: Deployment) -> None:
+    """Forget spent codes that no clock accepts any more, and idempotency keys older than 24 hours. Run it every few minutes."""
+    codes = _until_none(place, purge_spent_codes)
+    keys = _until_none(place, purge_keys)
+    click.echo(f"codes {codes}, idempotency keys {keys}")
+
+
+def upgrade_tables(place: Deployment) -> None:
+    """Run the migrations that the database lacks."""
+    with create_app(place.settings).app_context():
+        flask_migrate.upgrade()
+        database.engine.dispose()  # this process may live on
+
+
+def make_partitions(place: Deployment) -> list[str]:
+    """Make what is missing; returns the names."""
+    with place.work() as session:
+        return ensure_partitions(session, today=local_day(place.clock.now()))
+
+
+def _until_none(place: Deployment, step: Callable[..., int]) -> int:
+    total = 0
+    while True:
+        with place.work() as session:
+            done = step(session, now=place.clock.now())
+        total += done
+        if not done:
+            return total

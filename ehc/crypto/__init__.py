@@ -1,0 +1,1 @@
+"""Keys and ciphers. Nothing here knows what a card is."""

@@ -1,0 +1,67 @@
+"""The database's base: one declarative base for every room's tables, one way to open a transaction."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from sqlalchemy import Engine, MetaData
+from sqlalchemy.orm import DeclarativeBase, Session
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    """The base of all tables. Each room keeps its own `models.py`."""
+
+    metadata = MetaData(naming_convention=NAMING)
+
+
+UnitOfWork = Callable[[], AbstractContextManager[Session]]
+"""What `unit_of_work` makes for an engine: `with work() as session:` is one transaction."""
+
+
+def unit_of_work(engine: Engine) -> UnitOfWork:
+    """A maker of transactions: committed when the block ends, rolled back when it raises."""
+
+    @contextmanager
+    def work() -> Iterator[Session]:
+        with Session(engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    return work
+
+
+def engine_options(*, pool_size: int, application: str) -> dict[str, Any]:
+    """How every engine of the service is made. Waits are bounded on both sides, so a slow database cannot hold a worker.
+
+    Commits are durable (`synchronous_commit` stays as the server has it, on by default).
+    """
+    session_settings = " ".join(
+        f"-c {name}={value}"
+        for name, value in {
+            "statement_timeout": "10s",
+            "lock_timeout": "5s",
+            "idle_in_transaction_session_timeout": "30s",
+            "timezone": "UTC",
+        }.items()
+    )
+    return {
+        "pool_size": pool_size,
+        "max_overflow": pool_size,
+        "pool_timeout": 5,
+        "pool_recycle": 1800,
+        "hide_parameters": True,  # a failing statement must not print a name into a log
+        "connect_args": {
+            "connect_timeout": 3,
+            "tcp_user_timeout": 5000,
+            "keepalives_idle": 30,
+            "application_name": application,
+            "options": session_settings,
+        },
+    }

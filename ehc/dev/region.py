@@ -1,0 +1,72 @@
+"""The demo region: two hospitals, an app, terminals. Made once; found again at the next start."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ehc.access import clients
+from ehc.access.models import ClientRow, InstitutionRow
+from ehc.callers import Scope
+from ehc.clock import Clock
+from ehc.db import UnitOfWork
+
+HOSPITALS = {"HA": ("126100004371300101", "示范市第一人民医院"), "HB": ("126100004371300202", "示范市中医医院")}
+_APP = "示范健康小程序"
+_TERMINALS = {"terminal": ("HA", "HA-WIN-01", "门诊挂号窗口 1"), "second_terminal": ("HB", "HB-WIN-01", "门诊收费窗口 1")}
+
+
+def prepare(work: UnitOfWork, file: Path, *, base_url: str, clock: Clock) -> dict[str, Any]:
+    """The demo's credentials, made where they are missing, and written to `file` for its owner alone."""
+    kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    code, name = HOSPITALS["HA"]
+    demo: dict[str, Any] = {"base_url": base_url, "institution": {"code": code, "name": name}}
+    with work() as session:
+        owners = {key: _institution(session, *facts, clock=clock) for key, facts in HOSPITALS.items()}
+        demo["app"] = _app(session, kept.get("app", {}), clock=clock)
+        for role, (owner, terminal_code, title) in _TERMINALS.items():
+            made = _terminal(session, kept.get(role, {}), terminal_code, title, owners[owner], clock=clock)
+            demo[role] = made | {"terminal_code": terminal_code}
+    _write_private(file, json.dumps(demo, ensure_ascii=False, indent=2) + "\n")
+    return demo
+
+
+def _institution(session: Session, code: str, name: str, *, clock: Clock) -> InstitutionRow:
+    known = session.scalars(select(InstitutionRow).where(InstitutionRow.code == code)).one_or_none()
+    return known or clients.add_institution(session, code=code, name=name, now=clock.now())
+
+
+def _app(session: Session, kept: dict[str, str], *, clock: Clock) -> dict[str, str]:
+    known = session.scalars(select(ClientRow).where(ClientRow.name == _APP, ClientRow.kind == "app")).first()
+    if known is None:
+        made = clients.add_app(session, name=_APP, scopes=frozenset({Scope.CARDS, Scope.CODES}), now=clock.now())
+        return vars(made)
+    return _credentials(session, known, kept, clock=clock)
+
+
+def _terminal(
+    session: Session, kept: dict[str, str], code: str, title: str, owner: InstitutionRow, *, clock: Clock
+) -> dict[str, str]:
+    known = session.scalars(select(ClientRow).where(ClientRow.terminal_code == code)).one_or_none()
+    if known is None:
+        return vars(clients.add_terminal(session, name=title, terminal_code=code, owner=owner, now=clock.now()))
+    return _credentials(session, known, kept, clock=clock)
+
+
+def _credentials(session: Session, known: ClientRow, kept: dict[str, str], *, clock: Clock) -> dict[str, str]:
+    """What the file still knows, if it is right; else a new secret, since the old one is only kept as a hash."""
+    secret = kept.get("client_secret", "")
+    if kept.get("client_id") == known.client_id and clients.prove(session, known.client_id, secret):
+        return {"client_id": known.client_id, "client_secret": secret}
+    return vars(clients.new_secret(session, known.client_id, now=clock.now()))
+
+
+def _write_private(file: Path, text: str) -> None:
+    draft = file.with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
+        out.write(text)
+    draft.replace(file)

@@ -1,0 +1,1 @@
+"""Issuing: registration, the states of a card, rotating codes."""

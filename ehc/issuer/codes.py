@@ -1,0 +1,129 @@
+"""Rotating codes (动态二维码): one look at the card and one signature each, and no row written.
+
+Looks at cards that are asked for together share one statement and one Redis round trip (`ehc/grouping.py`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import Engine
+
+from ehc.cards.states import CardStatus
+from ehc.cards.store import no_such_card
+from ehc.clock import Clock
+from ehc.codes.minting import mint
+from ehc.codes.signed import DYNAMIC_SECONDS, Claims
+from ehc.crypto.signer import SoftwareSigner
+from ehc.codes.cti import CtiKey
+from ehc.errors import EhcError, Text
+from ehc.grouping import Grouped
+from ehc.issuer.limits import IssueLimit
+from ehc.keystore.refreshed import Refreshed
+from ehc.keystore.signing_keys import DatedSigner, signer_at
+
+
+class CardNotActive(EhcError):
+    """No code for a card that would be refused with it."""
+
+    code = "card-not-active"
+
+
+class TooManyCodes(EhcError):
+    """The card was given its codes for this minute."""
+
+    code = "too-many-codes"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A code is asked for: which card, for which client, and which key would sign it."""
+
+    card_id: UUID
+    client_id: UUID
+    key_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the database says about a wish. `serial` is None for no card or no grant; `wait` is seconds, 0 for none."""
+
+    serial: int | None
+    status: str | None
+    key_good: bool
+    wait: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A code as it leaves: its text, and when to show it, to fetch the next one, and to stop."""
+
+    text: str
+    issued_at: datetime
+    refresh_at: datetime
+    expires_at: datetime
+
+
+_LOOK = """
+SELECT card.serial, card.status,
+       EXISTS (SELECT FROM signing_key AS key WHERE key.id = wish.key_id AND key.revoked_at IS NULL)
+FROM unnest(%(position)s::int[], %(card_id)s::uuid[], %(client_id)s::uuid[], %(key_id)s::bytea[])
+     AS wish (position, card_id, client_id, key_id)
+LEFT JOIN (card JOIN card_grant ON card_grant.card_serial = card.serial)
+     ON card.id = wish.card_id AND card_grant.client_id = wish.client_id
+ORDER BY wish.position
+"""
+
+Signers = Refreshed[tuple[DatedSigner, ...]]
+
+
+class CodeDesk:
+    """Issues codes for one worker."""
+
+    def __init__(self, engine: Engine, *, signers: Signers, cti_key: Callable[[], CtiKey], limit: IssueLimit, clock: Clock) -> None:
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._signers, self._cti_key, self._limit, self._clock = signers, cti_key, limit, clock
+        self._looks = Grouped(self._look)
+
+    def issue(self, card_id: UUID, client_id: UUID) -> Code:
+        """A dynamic code for a card. Raises `NoSuchCard`, `CardNotActive`, `TooManyCodes` or `NoActiveKey`."""
+        signer = signer_at(self._signers.get(), self._clock.now())
+        look = self._looks.submit(Wish(card_id, client_id, signer.key_id))
+        if look.serial is None:
+            raise no_such_card()
+        if look.status != CardStatus.ACTIVE:
+            raise CardNotActive(
+                Text("该健康卡当前不是正常状态，不能生成二维码。", "The card is not active, so no code is issued for it.")
+            )
+        if look.wait:
+            detail = Text("获取二维码过于频繁，请稍后再试。", "Too many codes for this card. Use the last one, or wait.")
+            raise TooManyCodes(detail, retry_after=look.wait)
+        if not look.key_good:  # revoked since this worker last looked: never sign with it again
+            signer = signer_at(self._signers.refresh(at_most_every=0), self._clock.now())
+        return _mint(look.serial, signer, cti_key=self._cti_key(), now=self._clock.now())
+
+    def _look(self, wishes: list[Wish]) -> list[Look]:
+        columns = {
+            "position": list(range(len(wishes))),
+            "card_id": [wish.card_id for wish in wishes],
+            "client_id": [wish.client_id for wish in wishes],
+            "key_id": [wish.key_id for wish in wishes],
+        }
+        with self._engine.connect() as connection:
+            looks = [Look(*row) for row in connection.exec_driver_sql(_LOOK, columns)]
+        serials = [look.serial for look in looks if look.serial is not None and look.status == CardStatus.ACTIVE]
+        waits = iter(self._limit.spend(serials, now=self._clock.now()) if serials else ())
+        return [
+            Look(look.serial, look.status, look.key_good, next(waits))
+            if look.serial is not None and look.status == CardStatus.ACTIVE
+            else look
+            for look in looks
+        ]
+
+
+def _mint(serial: int, signer: SoftwareSigner, *, cti_key: CtiKey, now: datetime) -> Code:
+    issued_at = datetime.fromtimestamp(int(now.timestamp()), UTC)  # what the code says: whole seconds
+    expires_at = issued_at + timedelta(seconds=DYNAMIC_SECONDS)
+    claims = Claims(int(issued_at.timestamp()), int(expires_at.timestamp()), cti_key.make(serial))
+    return Code(mint(claims, signer), issued_at, issued_at + (expires_at - issued_at) / 2, expires_at)

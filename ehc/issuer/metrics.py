@@ -1,0 +1,6 @@
+"""What the issuer counts."""
+
+from prometheus_client import Counter
+
+REGISTRATIONS = Counter("ehc_registrations", "Registrations answered, by whether the person was new.", ["person"])
+CODES = Counter("ehc_codes_issued", "Codes issued.")

@@ -1,0 +1,102 @@
+"""Symmetric keys: for sealing fields, for blind indexes, for the `cti` of codes, and the card-id security key (安全密钥)."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from secrets import token_bytes
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from ehc import audit
+from ehc.codes.cti import CtiKey
+from ehc.codes.national import SAMPLE_KEYS
+from ehc.crypto.sealed import BlindIndex, Sealer
+from ehc.crypto.wrapping import KeyEncryptingKey
+from ehc.errors import EhcError, Text
+from ehc.keystore.models import SecretKeyRow
+
+
+class SecretPurpose(StrEnum):
+    """What a symmetric key is for."""
+
+    SEAL = "seal"
+    BLIND_INDEX = "blind-index"
+    CTI = "cti"
+    CARD_ID = "card-id"
+
+
+_SIZES = {SecretPurpose.SEAL: 32, SecretPurpose.BLIND_INDEX: 32, SecretPurpose.CTI: 16, SecretPurpose.CARD_ID: 16}
+
+
+class SampleKeyRefused(EhcError):
+    """A key printed in the specification protects nothing."""
+
+    code = "sample-key-refused"
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """The symmetric keys of the service, ready for use. `security_key` makes card ids (national rules 1.2)."""
+
+    sealer: Sealer
+    blind_index: BlindIndex
+    cti: CtiKey
+    security_key: bytes = field(repr=False)
+    security_key_version: int
+
+
+def create_missing(session: Session, kek: KeyEncryptingKey, *, at: datetime) -> list[SecretPurpose]:
+    """Make a random key, version 1, for each purpose that has none; returns those purposes."""
+    held = set(session.scalars(select(SecretKeyRow.purpose)))
+    missing = [purpose for purpose in SecretPurpose if purpose not in held]
+    for purpose in missing:
+        store(session, kek, purpose, token_bytes(_SIZES[purpose]), at=at)
+    return missing
+
+
+def store(session: Session, kek: KeyEncryptingKey, purpose: SecretPurpose, key: bytes, *, at: datetime) -> int:
+    """Wrap and keep a key as the newest version of its purpose; returns the version.
+
+    Raises `SampleKeyRefused` for a key of the specification and `ValueError` for a wrong size.
+    """
+    _refuse_sample(key)
+    if len(key) != _SIZES[purpose]:
+        raise ValueError(f"a {purpose} key has {_SIZES[purpose]} bytes")
+    newest = session.scalar(select(func.max(SecretKeyRow.version)).where(SecretKeyRow.purpose == purpose)) or 0
+    version = newest + 1
+    wrapped = kek.wrap(key, _context(purpose, version))
+    session.add(SecretKeyRow(purpose=purpose, version=version, wrapped_key=wrapped))
+    session.flush()
+    audit.record(session, "key.created", actor="operator", subject=f"{purpose}:{version}", at=at)
+    return version
+
+
+def load(session: Session, kek: KeyEncryptingKey) -> Secrets:
+    """All symmetric keys. Raises `KekError` for another key-encrypting key, `SampleKeyRefused`, or `LookupError`."""
+    keys: dict[SecretPurpose, dict[int, bytes]] = {purpose: {} for purpose in SecretPurpose}
+    for row in session.scalars(select(SecretKeyRow)):
+        purpose = SecretPurpose(row.purpose)
+        keys[purpose][row.version] = kek.unwrap(row.wrapped_key, _context(purpose, row.version))
+    for purpose, versions in keys.items():
+        if not versions:
+            raise LookupError(f"no {purpose} key is stored; run `ehc keys init`")
+    version, security_key = max(keys[SecretPurpose.CARD_ID].items())
+    _refuse_sample(security_key)
+    return Secrets(
+        sealer=Sealer(keys[SecretPurpose.SEAL]),
+        blind_index=BlindIndex(max(keys[SecretPurpose.BLIND_INDEX].items())[1]),
+        cti=CtiKey(max(keys[SecretPurpose.CTI].items())[1]),
+        security_key=security_key,
+        security_key_version=version,
+    )
+
+
+def _refuse_sample(key: bytes) -> None:
+    if key in SAMPLE_KEYS:
+        detail = Text("这是规范中公开的示例密钥，不能使用。", "This key is printed in the specification. Use a key of your own.")
+        raise SampleKeyRefused(detail)
+
+
+def _context(purpose: SecretPurpose, version: int) -> str:
+    return f"secret_key:{purpose}:{version}"

@@ -1,0 +1,1 @@
+"""The register of people (居民) and their identity documents."""

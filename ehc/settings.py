@@ -1,0 +1,71 @@
+"""Settings, read once from the environment. Secrets are files; nothing secret has a default."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ehc.cards.states import Level
+from ehc.crypto.wrapping import KeyEncryptingKey
+
+
+class SettingsError(Exception):
+    """The environment does not describe a service that may start; the text says what to set."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How this deployment runs. `docs/operations.md` lists the variables."""
+
+    database_url: str
+    kek_file: Path
+    redis_url: str | None = None
+    issuer: str = "https://ehc.local"
+    audience: str = "ehc"
+    demo: bool = False
+    codes_per_minute: int = 30
+    reviewed_levels: frozenset[Level] = frozenset()
+    pool_size: int = 16
+    log_level: str = "INFO"
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "Settings":
+        """The settings in `EHC_…` variables. Raises `SettingsError`."""
+        try:
+            return cls(
+                database_url=_database_url(_required(env, "EHC_DATABASE_URL")),
+                kek_file=Path(_required(env, "EHC_KEK_FILE")),
+                redis_url=env.get("EHC_REDIS_URL") or None,
+                issuer=env.get("EHC_ISSUER", cls.issuer),
+                audience=env.get("EHC_AUDIENCE", cls.audience),
+                demo=env.get("EHC_DEMO") == "1",
+                codes_per_minute=int(env.get("EHC_CODES_PER_MINUTE", cls.codes_per_minute)),
+                reviewed_levels=frozenset(map(Level, env.get("EHC_REVIEWED_LEVELS", "").split())),
+                pool_size=int(env.get("EHC_POOL_SIZE", cls.pool_size)),
+                log_level=env.get("EHC_LOG_LEVEL", cls.log_level),
+            )
+        except ValueError:
+            raise SettingsError("an EHC_… variable has a value of the wrong kind; see docs/operations.md") from None
+
+    def key_encrypting_key(self) -> KeyEncryptingKey:
+        """The key in `EHC_KEK_FILE`. Raises `KekError`, or `SettingsError` for a demo key outside the demo."""
+        kek = KeyEncryptingKey.from_file(self.kek_file)
+        if kek.demo and not self.demo:
+            raise SettingsError(
+                "this key-encrypting key was made by the demo and protects nothing; make one with `ehc keys make-kek`"
+            )
+        return kek
+
+
+def _required(env: Mapping[str, str], name: str) -> str:
+    value = env.get(name, "").strip()
+    if not value:
+        raise SettingsError(f"{name} is not set; see docs/operations.md")
+    return value
+
+
+def _database_url(url: str) -> str:
+    """The URL with our driver's name, so that a plain `postgresql://…` works too."""
+    for plain in ("postgresql://", "postgres://"):
+        if url.startswith(plain):
+            return "postgresql+psycopg://" + url.removeprefix(plain)
+    return url

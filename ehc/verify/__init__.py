@@ -1,0 +1,1 @@
+"""Checking codes at hospitals. Holds no signer, and can import none."""

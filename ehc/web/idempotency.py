@@ -1,0 +1,131 @@
+"""`Idempotency-Key`: a request sent twice is carried out once, and both get the same answer.
+
+The key, what the request does and the stored answer are one transaction. Two at once: the second waits at the key's primary
+key until the first commits, then reads its answer. A request that fails leaves no key behind, so it can be sent again.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+import orjson
+from flask import Response, request
+from psycopg.errors import LockNotAvailable
+from sqlalchemy import select, text, update
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from ehc.callers import Caller
+from ehc.clock import Clock
+from ehc.crypto.sealed import Sealer
+from ehc.db import UnitOfWork
+from ehc.errors import EhcError, InvalidValue, Text
+from ehc.web.answers import Answer, json_response
+from ehc.web.auth import caller
+from ehc.web.models import IdempotencyRow
+
+KEPT = timedelta(hours=24)
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+class KeyReused(EhcError):
+    """The key came before, with another request."""
+
+    code = "idempotency-key-reused"
+
+
+class KeyInProgress(EhcError):
+    """The first request with this key is still running."""
+
+    code = "idempotency-key-in-progress"
+
+
+_CLAIM = text("""
+    INSERT INTO idempotency AS held (client_id, key, request_hash, created_at) VALUES (:client, :key, :hash, :now)
+    ON CONFLICT (client_id, key) DO UPDATE
+        SET request_hash = EXCLUDED.request_hash, status = NULL, body = NULL, created_at = EXCLUDED.created_at
+        WHERE held.created_at < :expired
+    RETURNING 1
+""")
+
+
+@dataclass(frozen=True)
+class Once:
+    """Runs what a POST does in one transaction, and once per `Idempotency-Key` if the request carries one."""
+
+    work: UnitOfWork
+    sealer: Callable[[], Sealer]
+    clock: Clock
+
+    def asked(self) -> bool:
+        """Whether the request carries a key."""
+        return "Idempotency-Key" in request.headers
+
+    def run(self, act: Callable[[Session], Answer]) -> Response:
+        """The answer of `act`, after its commit; or the stored one. Raises `KeyReused`, `KeyInProgress`, `InvalidValue`."""
+        if not self.asked():
+            with self.work() as session:
+                answer = act(session)
+            return answer.response()
+        key, who = _key(), caller()
+        digest = sha256(f"{request.method} {request.path}\n".encode() + request.get_data(cache=True)).digest()
+        with self.work() as session:
+            if not self._claimed(session, who, key, digest):
+                return self._stored(session, who, key, digest)
+            answer = act(session)
+            self._store(session, who, key, answer)
+        return answer.response()
+
+    def _claimed(self, session: Session, who: Caller, key: str, digest: bytes) -> bool:
+        now = self.clock.now()
+        values = {"client": who.id, "key": key, "hash": digest, "now": now, "expired": now - KEPT}
+        try:
+            return session.execute(_CLAIM, values).first() is not None
+        except OperationalError as error:
+            if isinstance(error.orig, LockNotAvailable):
+                detail = Text("同一 Idempotency-Key 的请求正在处理，请稍后重试。", "The first request with this key is still running.")
+                raise KeyInProgress(detail, retry_after=2) from None
+            raise
+
+    def _store(self, session: Session, who: Caller, key: str, answer: Answer) -> None:
+        whole = orjson.dumps({"body": answer.body, "headers": dict(answer.headers)}).decode()
+        mine = (IdempotencyRow.client_id == who.id) & (IdempotencyRow.key == key)
+        sealed = self.sealer().seal(whole, _place(who, key))
+        session.execute(update(IdempotencyRow).where(mine).values(status=answer.status, body=sealed))
+
+    def _stored(self, session: Session, who: Caller, key: str, digest: bytes) -> Response:
+        mine = (IdempotencyRow.client_id == who.id) & (IdempotencyRow.key == key)
+        row = session.scalars(select(IdempotencyRow).where(mine)).one()
+        if row.request_hash != digest or row.body is None or row.status is None:
+            raise KeyReused(
+                Text("该 Idempotency-Key 已用于另一请求，请换一个新的。", "This key came with another request before. Use a new one.")
+            )
+        whole = orjson.loads(self.sealer().unseal(row.body, _place(who, key)))
+        response = json_response(orjson.dumps(whole["body"]), row.status, whole["headers"])
+        response.headers["Idempotency-Replayed"] = "true"
+        return response
+
+
+def purge_keys(session: Session, *, now: datetime) -> int:
+    """Forget up to 10,000 keys older than 24 hours; returns how many. Call until it returns 0."""
+    old = text("""
+        DELETE FROM idempotency WHERE (client_id, key) IN (
+            SELECT client_id, key FROM idempotency WHERE created_at < :before
+            ORDER BY created_at LIMIT 10000 FOR UPDATE SKIP LOCKED
+        ) RETURNING 1
+    """)
+    return len(session.execute(old, {"before": now - KEPT}).all())
+
+
+def _key() -> str:
+    key = request.headers["Idempotency-Key"]
+    if not _KEY.fullmatch(key):
+        message = Text("Idempotency-Key 应为 1 到 255 个可见 ASCII 字符。", "An Idempotency-Key has 1 to 255 visible ASCII characters.")
+        raise InvalidValue.at("/Idempotency-Key", "characters", message)
+    return key
+
+
+def _place(who: Caller, key: str) -> str:
+    return f"idempotency.body:{who.id}:{key}"

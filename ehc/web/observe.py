@@ -1,0 +1,64 @@
+"""Every request: an id, security headers, a log line and metrics. The route's template is told, never the path itself."""
+
+import re
+import time
+from secrets import token_hex
+
+import structlog
+from flask import Flask, Response, g, request
+from prometheus_client import Counter, Histogram
+
+REQUESTS = Counter("ehc_requests", "Requests answered.", ["route", "method", "status"])
+SECONDS = Histogram(
+    "ehc_request_seconds",
+    "Time to answer, by route.",
+    ["route"],
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+
+_GIVEN_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Cache-Control", "no-store"),
+)
+
+log = structlog.get_logger("ehc.requests")
+
+
+def install(app: Flask) -> None:
+    """Watch every request of the app."""
+    app.before_request(_begin)
+    app.after_request(_end)
+
+
+def _begin() -> None:
+    given = request.headers.get("X-Request-Id", "")
+    g.request_id = given if _GIVEN_ID.fullmatch(given) else token_hex(8)
+    g.began = time.perf_counter()
+
+
+def _end(response: Response) -> Response:
+    took = time.perf_counter() - g.began
+    rule = request.url_rule
+    route = rule.rule if rule is not None else "none"
+    status = response.status_code
+    headers = response.headers
+    headers["X-Request-Id"] = g.request_id
+    for name, value in _HEADERS:
+        if name not in headers:
+            headers[name] = value
+    REQUESTS.labels(route, request.method if rule is not None else "other", status).inc()
+    SECONDS.labels(route).observe(took)
+    caller = g.get("caller")
+    log.info(
+        "request",
+        route=route,
+        method=request.method,
+        status=status,
+        ms=round(took * 1000, 2),
+        request_id=g.request_id,
+        client=str(caller.id) if caller else None,
+    )
+    return response

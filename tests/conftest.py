@@ -1,0 +1,83 @@
+"""Real PostgreSQL and Redis for every test run, a database of its own for every test that asks for one."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy.pool import NullPool
+
+from ehc.commands.context import Deployment
+from ehc.commands.db import make_partitions, upgrade_tables
+from ehc.commands.keys import init_keys
+from ehc.dev.__main__ import environment
+from ehc.dev.servers import running
+from ehc.settings import Settings
+from tests.support.service import Service
+
+_TEMPLATE = "ehc_template"
+_stack = ExitStack()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The process that starts the run starts the servers, before xdist starts its workers, which inherit the addresses."""
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return
+    folder = Path(_stack.enter_context(tempfile.TemporaryDirectory(prefix="ehc tests ", ignore_cleanup_errors=True)))
+    servers = _stack.enter_context(running(folder, durable=False))
+    with create_engine(servers.database_url, isolation_level="AUTOCOMMIT", poolclass=NullPool).connect() as connection:
+        connection.execute(text(f"DROP DATABASE IF EXISTS {_TEMPLATE}"))
+        connection.execute(text(f"CREATE DATABASE {_TEMPLATE}"))
+    given = environment(servers, folder)
+    os.environ.update(given | {"EHC_DATABASE_URL": _url(servers.database_url, _TEMPLATE), "EHC_LOG_LEVEL": "WARNING"})
+    os.environ["EHC_TEST_SERVER_URL"] = servers.database_url
+    place = Deployment()
+    upgrade_tables(place)
+    make_partitions(place)
+    init_keys(place)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop what `pytest_configure` started."""
+    if not hasattr(config, "workerinput"):
+        _stack.close()
+
+
+@pytest.fixture(scope="session")
+def server_engine() -> Iterator[Engine]:
+    """A connection to the server itself, for making databases."""
+    engine = create_engine(os.environ["EHC_TEST_SERVER_URL"], isolation_level="AUTOCOMMIT")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def database_url(server_engine: Engine, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A database for this test alone: all tables, all keys, nobody in it."""
+    name = f"ehc_{os.getpid()}_{abs(hash(request.node.nodeid)) % 10**12}"
+    with server_engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE} STRATEGY FILE_COPY"))
+    yield _url(os.environ["EHC_TEST_SERVER_URL"], name)
+    with server_engine.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+def settings(database_url: str) -> Settings:
+    """The service's settings on this test's database."""
+    return Settings.from_env(dict(os.environ) | {"EHC_DATABASE_URL": database_url})
+
+
+@pytest.fixture
+def service(settings: Settings) -> Iterator[Service]:
+    """The whole service in this process, with a clock that the test holds, an app and two terminals."""
+    made = Service.start(settings)
+    yield made
+    made.stop()
+
+
+def _url(server: str, database: str) -> str:
+    return make_url(server).set(database=database).render_as_string(hide_password=False)
