@@ -15,6 +15,7 @@ from ehc.access.clients import institution_names
 from ehc.access.tokens import Names, Tokens
 from ehc.clock import Clock, SystemClock, local_day
 from ehc.crypto.keys import KeyRing
+from ehc.crypto.sealed import Sealer
 from ehc.crypto.sm import self_test
 from ehc.crypto.wrapping import KeyEncryptingKey
 from ehc.db import Base, UnitOfWork, engine_options, unit_of_work
@@ -133,7 +134,7 @@ class Keys:
         self.code_signers = Refreshed(lambda: self._signers(Purpose.CODE))
         self.token_signers = Refreshed(lambda: self._signers(Purpose.TOKEN))
 
-    def sealer(self) -> secret_keys.Sealer:
+    def sealer(self) -> Sealer:
         """What seals and opens fields."""
         return self.secrets.get().sealer
 

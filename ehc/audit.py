@@ -62,7 +62,13 @@ def record(
     `facts` hold ids, states and outcomes. Names, numbers, phones and codes do not belong here.
     """
     entry = json.dumps(
-        {"action": action, "actor": actor, "at": at.astimezone(UTC).isoformat(), "facts": dict(facts or {}), "subject": subject},
+        {
+            "action": action,
+            "actor": actor,
+            "at": at.astimezone(UTC).isoformat(),
+            "facts": dict(facts or {}),
+            "subject": subject,
+        },
         ensure_ascii=False,
         sort_keys=True,
         separators=(",", ":"),

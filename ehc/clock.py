@@ -3,7 +3,6 @@
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Protocol
 
-
 CHINA_TIME = timezone(timedelta(hours=8))
 """The one legal time of the country; ages and 'today' go by it."""
 

@@ -75,4 +75,6 @@ class WrongFields:
     def require_none(self) -> None:
         """Raises one `InvalidValue` with the fields of all that were found."""
         if self._found:
-            raise InvalidValue(self._found[0].detail, fields=tuple(field for error in self._found for field in error.fields))
+            raise InvalidValue(
+                self._found[0].detail, fields=tuple(field for error in self._found for field in error.fields)
+            )

@@ -79,7 +79,7 @@ class Grouped(Generic[Item, Result]):
             results = self._flush([ticket.item for ticket in batch])
             for ticket, result in zip(batch, results, strict=True):
                 ticket.result.append(result)
-        except BaseException as error:  # noqa: BLE001 - every caller of the batch must hear of it, and raises it itself
+        except BaseException as error:
             for ticket in batch:
                 ticket.error = error
         finally:

@@ -29,7 +29,12 @@ class _LibraryFormat(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return orjson.dumps(
-            {"event": "library", "logger": record.name, "level": record.levelname.lower(), "place": f"{record.module}:{record.lineno}"}
+            {
+                "event": "library",
+                "logger": record.name,
+                "level": record.levelname.lower(),
+                "place": f"{record.module}:{record.lineno}",
+            }
         ).decode()
 
 

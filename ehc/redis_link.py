@@ -26,7 +26,7 @@ class RedisLink:
     def __init__(self, url: str | None, *, timer: Callable[[], float] = time.monotonic) -> None:
         self._timer = timer
         self._silent_until = float("-inf")
-        self._redis: "Redis | None" = None
+        self._redis: Redis | None = None
         if url is not None:
             self._redis = Redis.from_url(url, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT, retry=None)
 

@@ -13,8 +13,7 @@ from sqlalchemy.pool import NullPool
 from ehc.commands.context import Deployment
 from ehc.commands.db import make_partitions, upgrade_tables
 from ehc.commands.keys import init_keys
-from ehc.dev.__main__ import environment
-from ehc.dev.servers import running
+from ehc.dev.servers import environment, running
 from ehc.settings import Settings
 from tests.support.service import Service
 

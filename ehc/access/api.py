@@ -42,7 +42,10 @@ class TokenRefused(Exception):
         self.error, self.detail, self.status = error, detail, status
 
 
-_BAD_CLIENT = Text("client_id 或 client_secret 不正确，或该客户端已停用。", "The client id or secret is wrong, or the client is disabled.")
+_BAD_CLIENT = Text(
+    "client_id 或 client_secret 不正确，或该客户端已停用。",
+    "The client id or secret is wrong, or the client is disabled.",
+)
 
 
 def blueprint(deps: AccessDeps) -> Blueprint:
@@ -85,7 +88,8 @@ def blueprint(deps: AccessDeps) -> Blueprint:
 def _wrong_grant() -> TokenRefused:
     if "grant_type" in request.form:
         return TokenRefused(
-            "unsupported_grant_type", Text("仅支持 grant_type=client_credentials。", "Only grant_type=client_credentials is supported.")
+            "unsupported_grant_type",
+            Text("仅支持 grant_type=client_credentials。", "Only grant_type=client_credentials is supported."),
         )
     return TokenRefused(
         "invalid_request",
@@ -115,5 +119,7 @@ def _scopes(caller: Caller) -> frozenset[Scope]:
     """What was asked for, if the client may have it; everything it may have if nothing was asked for."""
     asked = request.form.get("scope", "").split()
     if not set(asked) <= set(caller.scopes):
-        raise TokenRefused("invalid_scope", Text("申请的权限超出该客户端的范围。", "The client may not have this scope."))
+        raise TokenRefused(
+            "invalid_scope", Text("申请的权限超出该客户端的范围。", "The client may not have this scope.")
+        )
     return frozenset(map(Scope, asked)) or caller.scopes

@@ -59,7 +59,9 @@ def add_app(session: Session, *, name: str, scopes: frozenset[Scope], now: datet
     return _add(session, kind=ClientKind.APP, name=name, scopes=scopes, now=now)
 
 
-def add_terminal(session: Session, *, name: str, terminal_code: str, owner: InstitutionRow, now: datetime) -> Credentials:
+def add_terminal(
+    session: Session, *, name: str, terminal_code: str, owner: InstitutionRow, now: datetime
+) -> Credentials:
     """Add a terminal (识读终端) of one institution. It may check codes, and nothing else."""
     return _add(
         session,
@@ -122,7 +124,9 @@ def _add(
     )
     session.add(row)
     session.flush()
-    audit.record(session, "client.added", actor="operator", subject=row.client_id, at=now, facts={"scopes": sorted(scopes)})
+    audit.record(
+        session, "client.added", actor="operator", subject=row.client_id, at=now, facts={"scopes": sorted(scopes)}
+    )
     return Credentials(row.client_id, secret)
 
 

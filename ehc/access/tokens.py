@@ -33,7 +33,9 @@ class Names:
     audience: str
 
 
-def issue(caller: Caller, scopes: frozenset[Scope], *, signers: tuple[DatedSigner, ...], names: Names, now: datetime) -> str:
+def issue(
+    caller: Caller, scopes: frozenset[Scope], *, signers: tuple[DatedSigner, ...], names: Names, now: datetime
+) -> str:
     """A token for a client that has proved itself, limited to `scopes`."""
     signer = signer_at(signers, now)
     claims = {

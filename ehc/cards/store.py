@@ -44,12 +44,18 @@ def granted(session: Session, card_id: UUID, client_id: UUID) -> CardRow:
 
 def no_such_card() -> NoSuchCard:
     """The one answer for a card that is not there and for one that is somebody else's."""
-    return NoSuchCard(Text("没有这张健康卡，或本应用无权访问。", "There is no such card, or this client has no grant for it."))
+    return NoSuchCard(
+        Text("没有这张健康卡，或本应用无权访问。", "There is no such card, or this client has no grant for it.")
+    )
 
 
 def wrong_state() -> Conflict:
     """The answer for a move that the card's state, or a faster writer, does not allow."""
-    return Conflict(Text("卡的当前状态不能执行该操作，请先查询卡状态。", "The card's state does not allow this. Read the card first."))
+    return Conflict(
+        Text(
+            "卡的当前状态不能执行该操作，请先查询卡状态。", "The card's state does not allow this. Read the card first."
+        )
+    )
 
 
 def of_resident(session: Session, resident_id: UUID) -> CardRow | None:
@@ -78,7 +84,9 @@ def move(
 ) -> None:
     """Move a card and note why. Raises `StaleVersion` or `Conflict`, also when another writer got there first."""
     if version is not None and version != card.version:
-        raise StaleVersion(Text("该卡已被修改，请重新读取后再试。", "The card changed meanwhile. Read it again, then repeat."))
+        raise StaleVersion(
+            Text("该卡已被修改，请重新读取后再试。", "The card changed meanwhile. Read it again, then repeat.")
+        )
     old = CardStatus(card.status)
     if old not in how.sources or not _guarded_move(session, card, old, how.target, at):
         raise wrong_state()

@@ -42,7 +42,13 @@ def review(place: Deployment, card_id: UUID, approve: bool, reviewer: str, reaso
         card = session.scalars(select(CardRow).where(CardRow.id == card_id)).one_or_none()
         if card is None:
             raise no_such_card()
-        secrets = secret_keys.load(session, place.kek)
-        facts = {"actor": f"reviewer:{reviewer}", "reason": reason, "secrets": secrets, "now": place.clock.now()}
-        accounts.review(session, card, approve=approve, **facts)
+        accounts.review(
+            session,
+            card,
+            approve=approve,
+            actor=f"reviewer:{reviewer}",
+            reason=reason,
+            secrets=secret_keys.load(session, place.kek),
+            now=place.clock.now(),
+        )
         click.echo(card.status)

@@ -29,7 +29,9 @@ def add_institution(place: Deployment, code: str, name: str) -> None:
 
 @clients.command("add-app")
 @click.argument("name")
-@click.option("--scope", "scopes", multiple=True, type=click.Choice(_APP_SCOPES), default=_APP_SCOPES, show_default=True)
+@click.option(
+    "--scope", "scopes", multiple=True, type=click.Choice(_APP_SCOPES), default=_APP_SCOPES, show_default=True
+)
 @deployment
 def add_app(place: Deployment, name: str, scopes: tuple[str, ...]) -> None:
     """Add an app; prints its credentials, once."""

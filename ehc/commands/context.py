@@ -1,7 +1,7 @@
 """What commands share: the settings of the environment, a transaction, and errors as one line instead of a trace."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -29,7 +29,9 @@ class Group(click.Group):
         except (KekError, SettingsError, LookupError) as error:
             raise click.ClickException(str(error)) from None
         except IntegrityError:
-            raise click.ClickException("已存在同名或同代码的记录。 There is one with this name or code already.") from None
+            raise click.ClickException(
+                "已存在同名或同代码的记录。 There is one with this name or code already."
+            ) from None
         except OperationalError:
             raise click.ClickException("数据库无法连接。 The database cannot be reached.") from None
 
@@ -38,7 +40,7 @@ class Group(click.Group):
 class Deployment:
     """The deployment that the environment names."""
 
-    clock: Clock = SystemClock()
+    clock: Clock = field(default_factory=SystemClock)
 
     @cached_property
     def settings(self) -> Settings:

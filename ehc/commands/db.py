@@ -44,10 +44,18 @@ def partitions(place: Deployment) -> None:
 @db.command()
 @deployment
 def purge(place: Deployment) -> None:
-    """Forget spent codes that no clock accepts any more, and idempotency keys older than 24 hours. Run it every few minutes."""
-    codes = _until_none(place, purge_spent_codes)
-    keys = _until_none(place, purge_keys)
+    """Forget spent codes that no clock accepts any more, and idempotency keys older than 24 hours."""
+    codes, keys = purge_old(place)
     click.echo(f"codes {codes}, idempotency keys {keys}")
+
+
+@db.command()
+@deployment
+def upkeep(place: Deployment) -> None:
+    """Partitions and purge in one: what a timer runs every few minutes. Safe to run twice, and at the same time."""
+    made = make_partitions(place)
+    codes, keys = purge_old(place)
+    click.echo(f"partitions {len(made)}, codes {codes}, idempotency keys {keys}")
 
 
 def upgrade_tables(place: Deployment) -> None:
@@ -61,6 +69,11 @@ def make_partitions(place: Deployment) -> list[str]:
     """Make what is missing; returns the names."""
     with place.work() as session:
         return ensure_partitions(session, today=local_day(place.clock.now()))
+
+
+def purge_old(place: Deployment) -> tuple[int, int]:
+    """Forget what has had its time; returns how many codes and how many keys."""
+    return _until_none(place, purge_spent_codes), _until_none(place, purge_keys)
 
 
 def _until_none(place: Deployment, step: Callable[..., int]) -> int:

@@ -7,7 +7,7 @@ import click
 from ehc.commands.context import Deployment, deployment
 from ehc.crypto.keys import KeyId
 from ehc.crypto.wrapping import KeyEncryptingKey
-from ehc.keystore import secret_keys, signing_keys
+from ehc.keystore import ring, secret_keys, signing_keys
 from ehc.keystore.ring import Purpose, state_of
 from ehc.keystore.secret_keys import SecretPurpose
 
@@ -44,9 +44,11 @@ def list_keys(place: Deployment) -> None:
     now = place.clock.now()
     with place.work() as session:
         for purpose in Purpose:
-            for row in signing_keys.signing_keys(session, purpose):
+            for row in ring.signing_keys(session, purpose):
                 until = f"{row.signs_until:%Y-%m-%dT%H:%M:%SZ}" if row.signs_until else "-"
-                click.echo(f"{purpose:6} {row.id.hex()} {state_of(row, now):8} {row.signs_from:%Y-%m-%dT%H:%M:%SZ} {until}")
+                click.echo(
+                    f"{purpose:6} {row.id.hex()} {state_of(row, now):8} {row.signs_from:%Y-%m-%dT%H:%M:%SZ} {until}"
+                )
 
 
 @keys.command()

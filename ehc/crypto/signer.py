@@ -47,7 +47,7 @@ class SoftwareSigner:
         """The key in PKCS #8 DER. Raises `ValueError` for anything but a P-256 key."""
         private = load_der_private_key(der, password=None)
         if not isinstance(private, ec.EllipticCurvePrivateKey) or not isinstance(private.curve, ec.SECP256R1):
-            raise ValueError("a signing key must be a P-256 key")
+            raise ValueError("a signing key must be a P-256 key")  # noqa: TRY004 - the DER is a wrong value
         return cls(private)
 
     def dump(self) -> bytes:

@@ -10,24 +10,25 @@ from types import FrameType
 
 from ehc.clock import SystemClock
 from ehc.commands.context import Deployment
-from ehc.commands.db import make_partitions, upgrade_tables
+from ehc.commands.db import make_partitions, purge_old, upgrade_tables
 from ehc.commands.keys import init_keys
-from ehc.crypto.wrapping import KekError, KeyEncryptingKey
+from ehc.crypto.wrapping import KekError
 from ehc.dev import main_job, region
 from ehc.dev.client import ApiError
 from ehc.dev.granian import Granian, require_free
+from ehc.dev.migrations import check_migrations
 from ehc.dev.process import DevServerError
-from ehc.dev.servers import Servers, running
+from ehc.dev.servers import Servers, environment, running
 from ehc.settings import SettingsError
 
 VAR = Path("var")
+_UPKEEP_SECONDS = 300
 
 
 def run() -> None:
     """The demo, from nothing to serving."""
     began = time.monotonic()
-    host, _, port = os.environ.get("EHC_BIND", "127.0.0.1:8000").rpartition(":")
-    host, number = host.strip("[]") or "127.0.0.1", int(port)
+    host, number = _address(os.environ.get("EHC_BIND", "127.0.0.1:8000"))
     require_free(host, number)
     VAR.mkdir(exist_ok=True)
     _say("启动 PostgreSQL、Redis · starting the servers")
@@ -46,39 +47,20 @@ def run() -> None:
             _say("办卡、出码、验码 · one card, one code, two scanners\n")
             _table(main_job.run(demo))
             _invite(server.url, servers, time.monotonic() - began)
-            while server.wait(3600) is None:
-                pass
+            while server.wait(_UPKEEP_SECONDS) is None:
+                make_partitions(place)
+                purge_old(place)
             raise DevServerError(f"the server ended by itself; see {VAR / 'ehc.log'}")
         finally:
             server.stop()
             _say("已停止 · stopped")
 
 
-def check_migrations() -> None:
-    """Fail if migrations and models differ, or if the migrations cannot be undone."""
-    import flask_migrate
-
-    from ehc.app import create_app
-
-    with running(VAR / "check", durable=False) as servers:
-        os.environ.update(environment(servers, VAR / "check"))
-        with create_app(Deployment().settings).app_context():
-            flask_migrate.downgrade(revision="base")
-            flask_migrate.upgrade()
-            flask_migrate.check()
-
-
-def environment(servers: Servers, folder: Path) -> dict[str, str]:
-    """The service's settings on these servers, with a demo key-encrypting key in `folder`."""
-    kek = folder.resolve() / "demo-kek"
-    if "EHC_KEK_FILE" not in os.environ and not kek.exists():
-        KeyEncryptingKey.make_file(kek, demo=True)
-    return {
-        "EHC_DATABASE_URL": servers.database_url,
-        "EHC_REDIS_URL": servers.redis_url or "",
-        "EHC_KEK_FILE": os.environ.get("EHC_KEK_FILE", str(kek)),
-        "EHC_DEMO": "1",
-    }
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise DevServerError("EHC_BIND is host:port, for example 127.0.0.1:8001")
+    return host.strip("[]") or "127.0.0.1", int(port)
 
 
 def _metrics(folder: Path) -> dict[str, str]:
@@ -95,7 +77,11 @@ def _table(steps: list[main_job.Step]) -> None:
     print("  ┌" + "┬".join("─" * (width + 2) for width in widths) + "┐")
     for step in steps:
         cells = (step.what, step.result, step.detail)
-        print("  │" + "│".join(f" {cell}{' ' * (width - _width(cell))} " for cell, width in zip(cells, widths, strict=True)) + "│")
+        print(
+            "  │"
+            + "│".join(f" {cell}{' ' * (width - _width(cell))} " for cell, width in zip(cells, widths, strict=True))
+            + "│"
+        )
     print("  └" + "┴".join("─" * (width + 2) for width in widths) + "┘")
 
 
@@ -105,13 +91,16 @@ def _width(text: str) -> int:
 
 
 def _invite(url: str, servers: Servers, seconds: float) -> None:
-    print(f"""
+    print(
+        f"""
   {url}/docs     接口文档 API
   {VAR / "demo.json"}                 示范凭据 credentials for trying it
   {VAR / "ehc.log"}                   日志 log
   Redis: {"在用 in use" if servers.redis_url else "无（可选） none, and none is needed"}
   {seconds:.1f} s 启动 to start. Ctrl-C 停止 stops everything.
-""", flush=True)
+""",
+        flush=True,
+    )
 
 
 def _say(text: str) -> None:
@@ -126,7 +115,7 @@ def main() -> int:
     """Run what the command line names; a failure is one sentence."""
     signal.signal(signal.SIGTERM, _interrupted)
     try:
-        check_migrations() if sys.argv[1:] == ["check-migrations"] else run()
+        check_migrations(VAR) if sys.argv[1:] == ["check-migrations"] else run()
     except KeyboardInterrupt:
         return 0
     except (DevServerError, SettingsError, KekError) as error:

@@ -58,7 +58,9 @@ class Granian:
         while not self._answers():
             if self._process.wait(0.05) is not None or time.monotonic() > deadline:
                 self.stop()
-                raise DevServerError(f"the server did not become ready; {self.log} says:\n{tail_of(self.log, since=since)}")
+                raise DevServerError(
+                    f"the server did not become ready; {self.log} says:\n{tail_of(self.log, since=since)}"
+                )
         return self.url
 
     def stop(self) -> None:
@@ -85,7 +87,14 @@ class Granian:
             "--blocking-threads": str(self._threads),
             "--log-level": "warning",
         }
-        return [sys.executable, "-m", "granian", *(part for option in options.items() for part in option), "--no-ws", self._app]
+        return [
+            sys.executable,
+            "-m",
+            "granian",
+            *(part for option in options.items() for part in option),
+            "--no-ws",
+            self._app,
+        ]
 
     def _answers(self) -> bool:
         try:

@@ -27,7 +27,7 @@ class Step:
 
 
 def run(demo: dict[str, Any]) -> list[Step]:
-    """Do the job and print the code. Raises `ApiError` when the service refuses, `RuntimeError` when the picture does not read."""
+    """Do the job and print the code. Raises `ApiError` when the service refuses, `RuntimeError` on an unreadable picture."""
     app, first, second = (
         Client(demo["base_url"], demo[role]["client_id"], demo[role]["client_secret"])
         for role in ("app", "terminal", "second_terminal")
@@ -37,7 +37,7 @@ def run(demo: dict[str, Any]) -> list[Step]:
     printed = "\n".join(coloured(draw(modules(code["code"]))))
     print(printed)
     seen = read(photograph(printed))
-    if seen != code["code"]:
+    if seen is None or seen != code["code"]:
         raise RuntimeError("the code on the screen does not read back as the code that was issued")
     print(f"  读回 read back by a scanner: {len(seen)} 位数字 digits, 与签发一致 the same as issued\n")
     shown = {"code": seen, "step": "registration", "channel": "window"}
@@ -51,5 +51,9 @@ def run(demo: dict[str, Any]) -> list[Step]:
             accepted["outcome"],
             f"{resident.get('name')} · {resident.get('age')} 岁 · {accepted['verification_id']}",
         ),
-        Step(f"再验 {demo['second_terminal']['terminal_code']}", refused["outcome"], f"{refused['reason']} · {refused['message']}"),
+        Step(
+            f"再验 {demo['second_terminal']['terminal_code']}",
+            refused["outcome"],
+            f"{refused['reason']} · {refused['message']}",
+        ),
     ]

@@ -14,9 +14,12 @@ from ehc.callers import Scope
 from ehc.clock import Clock
 from ehc.db import UnitOfWork
 
-HOSPITALS = {"HA": ("126100004371300101", "示范市第一人民医院"), "HB": ("126100004371300202", "示范市中医医院")}
+HOSPITALS = {"HA": ("43713001911010511A1001", "示范市第一人民医院"), "HB": ("43713002711010511A2101", "示范市中医医院")}
 _APP = "示范健康小程序"
-_TERMINALS = {"terminal": ("HA", "HA-WIN-01", "门诊挂号窗口 1"), "second_terminal": ("HB", "HB-WIN-01", "门诊收费窗口 1")}
+_TERMINALS = {
+    "terminal": ("HA", "HA-WIN-01", "门诊挂号窗口 1"),
+    "second_terminal": ("HB", "HB-WIN-01", "门诊收费窗口 1"),
+}
 
 
 def prepare(work: UnitOfWork, file: Path, *, base_url: str, clock: Clock) -> dict[str, Any]:

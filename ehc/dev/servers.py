@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ehc.crypto.wrapping import KeyEncryptingKey
 from ehc.dev.postgres import EmbeddedPostgres
 from ehc.dev.redis import EmbeddedRedis
 
@@ -35,3 +36,16 @@ def running(folder: Path, *, durable: bool = True) -> Iterator[Servers]:
             redis.stop()
         if postgres is not None:
             postgres.stop()
+
+
+def environment(servers: Servers, folder: Path) -> dict[str, str]:
+    """The service's settings on these servers, with a demo key-encrypting key in `folder`."""
+    kek = folder.resolve() / "demo-kek"
+    if "EHC_KEK_FILE" not in os.environ and not kek.exists():
+        KeyEncryptingKey.make_file(kek, demo=True)
+    return {
+        "EHC_DATABASE_URL": servers.database_url,
+        "EHC_REDIS_URL": servers.redis_url or "",
+        "EHC_KEK_FILE": os.environ.get("EHC_KEK_FILE", str(kek)),
+        "EHC_DEMO": "1",
+    }

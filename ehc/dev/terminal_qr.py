@@ -34,10 +34,12 @@ def photograph(printed: str, *, scale: int = 4) -> Image.Image:
         rows += [list(upper), list(lower)]
     width = max(map(len, rows))
     pixels = bytes(0 if dark else 255 for row in rows for dark in row + [False] * (width - len(row)))
-    return Image.frombytes("L", (width, len(rows)), pixels).resize((width * scale, len(rows) * scale), Image.Resampling.NEAREST)
+    return Image.frombytes("L", (width, len(rows)), pixels).resize(
+        (width * scale, len(rows) * scale), Image.Resampling.NEAREST
+    )
 
 
 def read(picture: Image.Image) -> str | None:
     """The text of the QR symbol in a picture, if there is one."""
-    found = zxingcpp.read_barcode(picture, formats=zxingcpp.BarcodeFormat.QRCode)
+    found = zxingcpp.read_barcode(picture, formats=zxingcpp.BarcodeFormats([zxingcpp.BarcodeFormat.QRCode]))
     return found.text if found is not None else None

@@ -115,7 +115,7 @@ def read_person(wanted: Application, *, today: date) -> Person:
     with wrong:
         document = read_document(wanted.id_type, wanted.id_number, today=today)
         facts = citizen_facts(document)
-        birth_date = _birth_date(wanted.birth_date, facts and facts.birth_date, today)
+        birth_date = _birth_date(wanted.birth_date, facts.birth_date if facts else None, today)
     wrong.require_none()
     sex = wanted.sex or (facts.sex if facts else None)  # a number whose sex digit is wrong does exist: believe the app
     return Person(name, phone, document, sex, birth_date, wanted.ethnicity, wanted.address)
@@ -205,11 +205,19 @@ def _known_account(
     known = residents.open_person(resident, document, sealer=secrets.sealer)
     if not hmac.compare_digest(known.name.encode(), person.name.encode()):
         raise IdentityMismatch(
-            Text("姓名与证件信息不一致，请核对后重试。", "Name and document do not fit together. Check both, then try again.")
+            Text(
+                "姓名与证件信息不一致，请核对后重试。",
+                "Name and document do not fit together. Check both, then try again.",
+            )
         )
     card = cards.of_resident(session, resident.id)
     if card is None or card.status == CardStatus.CANCELLED:
-        raise CardCancelled(Text("该居民的健康卡已注销，请到发卡机构办理恢复。", "This person's card was cancelled. An issuing institution can restore it."))
+        raise CardCancelled(
+            Text(
+                "该居民的健康卡已注销，请到发卡机构办理恢复。",
+                "This person's card was cancelled. An issuing institution can restore it.",
+            )
+        )
     _apply_again(session, card, wanted, caller=caller, registry=registry, now=now)
     if cards.grant(session, card, caller.id, at=now):
         audit.record(session, "card.granted", actor=_actor(caller), subject=str(card.id), at=now)
@@ -247,10 +255,14 @@ def _move(
 
 def _birth_date(given: date | None, known: date | None, today: date) -> date | None:
     if given and known and given != known:
-        message = Text("出生日期与证件号码不一致，请核对。", "The birth date is not the one in the document number. Check both.")
+        message = Text(
+            "出生日期与证件号码不一致，请核对。", "The birth date is not the one in the document number. Check both."
+        )
         raise InvalidValue.at("/birth_date", "birth-date-mismatch", message)
     if given and given > today:
-        raise InvalidValue.at("/birth_date", "birth-date-future", Text("出生日期不能晚于今天。", "A birth date is not in the future."))
+        raise InvalidValue.at(
+            "/birth_date", "birth-date-future", Text("出生日期不能晚于今天。", "A birth date is not in the future.")
+        )
     return given or known
 
 

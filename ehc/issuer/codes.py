@@ -13,10 +13,10 @@ from sqlalchemy import Engine
 from ehc.cards.states import CardStatus
 from ehc.cards.store import no_such_card
 from ehc.clock import Clock
+from ehc.codes.cti import CtiKey
 from ehc.codes.minting import mint
 from ehc.codes.signed import DYNAMIC_SECONDS, Claims
 from ehc.crypto.signer import SoftwareSigner
-from ehc.codes.cti import CtiKey
 from ehc.errors import EhcError, Text
 from ehc.grouping import Grouped
 from ehc.issuer.limits import IssueLimit
@@ -81,7 +81,9 @@ Signers = Refreshed[tuple[DatedSigner, ...]]
 class CodeDesk:
     """Issues codes for one worker."""
 
-    def __init__(self, engine: Engine, *, signers: Signers, cti_key: Callable[[], CtiKey], limit: IssueLimit, clock: Clock) -> None:
+    def __init__(
+        self, engine: Engine, *, signers: Signers, cti_key: Callable[[], CtiKey], limit: IssueLimit, clock: Clock
+    ) -> None:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._signers, self._cti_key, self._limit, self._clock = signers, cti_key, limit, clock
         self._looks = Grouped(self._look)
@@ -94,10 +96,14 @@ class CodeDesk:
             raise no_such_card()
         if look.status != CardStatus.ACTIVE:
             raise CardNotActive(
-                Text("该健康卡当前不是正常状态，不能生成二维码。", "The card is not active, so no code is issued for it.")
+                Text(
+                    "该健康卡当前不是正常状态，不能生成二维码。", "The card is not active, so no code is issued for it."
+                )
             )
         if look.wait:
-            detail = Text("获取二维码过于频繁，请稍后再试。", "Too many codes for this card. Use the last one, or wait.")
+            detail = Text(
+                "获取二维码过于频繁，请稍后再试。", "Too many codes for this card. Use the last one, or wait."
+            )
             raise TooManyCodes(detail, retry_after=look.wait)
         if not look.key_good:  # revoked since this worker last looked: never sign with it again
             signer = signer_at(self._signers.refresh(at_most_every=0), self._clock.now())

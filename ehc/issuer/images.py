@@ -6,9 +6,13 @@ Phones draw from the text; the server draws only when asked. The symbol of a dyn
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import groupby
+from typing import TYPE_CHECKING, cast
 
 import zxingcpp
 from PIL import Image
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 MIN_SIZE, MAX_SIZE, DEFAULT_SIZE = 120, 1024, 320
 """Edge of a drawn code in pixels, quiet zone included. 120 leaves two pixels to a module."""
@@ -24,8 +28,9 @@ class Picture:
 
 def modules(text: str) -> list[list[bool]]:
     """The symbol as rows of modules, True for dark, quiet zone included."""
-    image = memoryview(zxingcpp.create_barcode(text, zxingcpp.BarcodeFormat.QRCode, ec_level="M").to_image(scale=1))
-    rows, columns = image.shape
+    symbol = zxingcpp.create_barcode(text, zxingcpp.BarcodeFormat.QRCode, ec_level="M")
+    image = memoryview(cast("Buffer", symbol.to_image(scale=1)))
+    rows, columns = cast("tuple[int, int]", image.shape)
     return [[image[row, column] == 0 for column in range(columns)] for row in range(rows)]
 
 

@@ -50,7 +50,9 @@ class CodeIn(Schema):
     format = choice(["signed"], load_default="signed", about="signed: the format of docs/code-format.md.")
     kind = choice(["dynamic"], load_default="dynamic", about="dynamic: lives 60 s, good for one acceptance.")
     image = choice(["svg", "png"], about="Draw the code. Phones draw from the text and leave this out.")
-    size = whole(MIN_SIZE, MAX_SIZE, load_default=DEFAULT_SIZE, about="Edge of the picture in pixels, quiet zone included.")
+    size = whole(
+        MIN_SIZE, MAX_SIZE, load_default=DEFAULT_SIZE, about="Edge of the picture in pixels, quiet zone included."
+    )
 
 
 class ResidentOut(Schema):

@@ -18,7 +18,9 @@ def jwk_set(keys: Iterable[VerifyKey]) -> dict[str, Any]:
 
 def cose_key_set(keys: Iterable[VerifyKey]) -> bytes:
     """A COSE_KeySet (RFC 9052 section 7): a CBOR array of COSE_Key maps."""
-    return cbor2.dumps([cose_key(key.public) | {_KID: key.id, _ALG: ES256, _KEY_OPS: [_VERIFY]} for key in keys], canonical=True)
+    return cbor2.dumps(
+        [cose_key(key.public) | {_KID: key.id, _ALG: ES256, _KEY_OPS: [_VERIFY]} for key in keys], canonical=True
+    )
 
 
 def _jwk(key: VerifyKey) -> dict[str, Any]:

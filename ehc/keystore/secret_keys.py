@@ -94,7 +94,9 @@ def load(session: Session, kek: KeyEncryptingKey) -> Secrets:
 
 def _refuse_sample(key: bytes) -> None:
     if key in SAMPLE_KEYS:
-        detail = Text("这是规范中公开的示例密钥，不能使用。", "This key is printed in the specification. Use a key of your own.")
+        detail = Text(
+            "这是规范中公开的示例密钥，不能使用。", "This key is printed in the specification. Use a key of your own."
+        )
         raise SampleKeyRefused(detail)
 
 

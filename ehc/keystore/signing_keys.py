@@ -90,9 +90,7 @@ def revoke(session: Session, kek: KeyEncryptingKey, key_id: KeyId, *, now: datet
 
 def load_signers(session: Session, kek: KeyEncryptingKey, purpose: Purpose) -> tuple[DatedSigner, ...]:
     """Every signer of a purpose that was not revoked, the newest first, each checked against its published key."""
-    return tuple(
-        _load(row, kek) for row in signing_keys(session, purpose) if row.revoked_at is None
-    )
+    return tuple(_load(row, kek) for row in signing_keys(session, purpose) if row.revoked_at is None)
 
 
 def signer_at(signers: tuple[DatedSigner, ...], now: datetime) -> SoftwareSigner:
@@ -100,7 +98,9 @@ def signer_at(signers: tuple[DatedSigner, ...], now: datetime) -> SoftwareSigner
     for dated in signers:
         if dated.since <= now and (dated.until is None or now < dated.until):
             return dated.signer
-    raise NoActiveKey(Text("没有可用的签名密钥，请联系运维人员。", "No signing key is active. Tell the operators."), retry_after=5)
+    raise NoActiveKey(
+        Text("没有可用的签名密钥，请联系运维人员。", "No signing key is active. Tell the operators."), retry_after=5
+    )
 
 
 def exists(session: Session, purpose: Purpose) -> bool:

@@ -56,7 +56,9 @@ def verifications_blueprint(deps: VerifyDeps) -> Blueprint:
     bp.before_request(bearer(deps.authenticate, Scope.VERIFY))
 
     @bp.post("")
-    @operation("Check a code", body=ScanIn, answers={200: ScanOut}, scope=Scope.VERIFY, idempotent=True, problems=(422,))
+    @operation(
+        "Check a code", body=ScanIn, answers={200: ScanOut}, scope=Scope.VERIFY, idempotent=True, problems=(422,)
+    )
     def post_verification() -> Response:
         shown = presentation(parsing.body(_SCAN))
         if not deps.once.asked():
@@ -72,7 +74,9 @@ def history_blueprint(deps: VerifyDeps) -> Blueprint:
     bp.before_request(bearer(deps.authenticate, Scope.CARDS))
 
     @bp.get("/<uuid:card_id>/verifications")
-    @operation("Who checked this card", query=PageQuery, answers={200: HistoryOut}, scope=Scope.CARDS, problems=(404, 422))
+    @operation(
+        "Who checked this card", query=PageQuery, answers={200: HistoryOut}, scope=Scope.CARDS, problems=(404, 422)
+    )
     def get_verifications(card_id: UUID) -> Response:
         page = parsing.query(_PAGE)
         with deps.work() as session:

@@ -35,7 +35,9 @@ _COLUMNS = (
 )
 
 
-def checks_of(session: Session, serial: int, *, limit: int, before: tuple[datetime, UUID] | None) -> tuple[list[Entry], bool]:
+def checks_of(
+    session: Session, serial: int, *, limit: int, before: tuple[datetime, UUID] | None
+) -> tuple[list[Entry], bool]:
     """A page of a card's checks, newest first, and whether more follow. One statement."""
     place = VerificationRow.verified_at, VerificationRow.id
     wanted = select(*_COLUMNS).where(VerificationRow.card_serial == serial)

@@ -32,24 +32,31 @@ ADVICE: dict[Reason, Text] = {
         "The code is incomplete or mistyped. Clean and brighten the screen and scan again.",
     ),
     Reason.UNKNOWN_FORMAT: Text(
-        "这不是电子健康卡二维码，请居民打开健康卡页面。", "This is not a health card code. Ask the resident to open the health card."
+        "这不是电子健康卡二维码，请居民打开健康卡页面。",
+        "This is not a health card code. Ask the resident to open the health card.",
     ),
     Reason.UNKNOWN_KEY: Text(
         f"该码的签名密钥已停用或不受信任，{_FRESH.zh}", f"The code's key is not trusted, or no longer. {_FRESH.en}"
     ),
     Reason.BAD_SIGNATURE: Text(
-        "二维码签名不符，可能被改动，请核对居民身份证件。", "The signature does not fit: the code was altered. Check the identity document."
+        "二维码签名不符，可能被改动，请核对居民身份证件。",
+        "The signature does not fit: the code was altered. Check the identity document.",
     ),
     Reason.NOT_YET_VALID: Text(
         "二维码的时间晚于系统时间，请稍候重扫。", "The code is dated in the future. Wait a moment and scan again."
     ),
     Reason.EXPIRED: Text(f"二维码已过期，{_FRESH.zh}", f"The code has expired. {_FRESH.en}"),
     Reason.ALREADY_USED: Text(f"该二维码已使用过，{_FRESH.zh}", f"The code was used already. {_FRESH.en}"),
-    Reason.NOT_ISSUED: Text("没有与该码对应的健康卡，请核对居民身份证件。", "No card belongs to this code. Check the identity document."),
-    Reason.CARD_SUSPENDED: Text(
-        "该健康卡已暂停使用，请居民恢复后再用，或核对身份证件。", "The card is suspended. The resident can resume it; or check the identity document."
+    Reason.NOT_ISSUED: Text(
+        "没有与该码对应的健康卡，请核对居民身份证件。", "No card belongs to this code. Check the identity document."
     ),
-    Reason.CARD_CANCELLED: Text("该健康卡已注销，请居民重新申领。", "The card was cancelled. The resident can apply for a new one."),
+    Reason.CARD_SUSPENDED: Text(
+        "该健康卡已暂停使用，请居民恢复后再用，或核对身份证件。",
+        "The card is suspended. The resident can resume it; or check the identity document.",
+    ),
+    Reason.CARD_CANCELLED: Text(
+        "该健康卡已注销，请居民重新申领。", "The card was cancelled. The resident can apply for a new one."
+    ),
     Reason.CARD_NOT_ACTIVE: Text(
         "该健康卡尚未通过审核，请核对身份证件。", "The card is not approved yet. Check the identity document."
     ),

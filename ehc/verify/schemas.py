@@ -27,7 +27,9 @@ _CHANNELS = [name for way in CHANNELS for name in (way.word, *way.codes)]
 class ScanIn(Schema):
     """A code as read by a scanner, and where and for what it was read."""
 
-    code = fields.String(required=True, validate=validate.Length(1, MAX_CODE, error="length"), metadata={"description": "As read."})
+    code = fields.String(
+        required=True, validate=validate.Length(1, MAX_CODE, error="length"), metadata={"description": "As read."}
+    )
     step = choice(_STEPS, required=True, about="Medical step (诊疗环节): its word or its 6-digit code.")
     channel = choice(_CHANNELS, about="Channel (用卡渠道): its word or its code.")
     department = text(1, 32, about="Department (科室): standard code or name.")

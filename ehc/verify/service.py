@@ -23,6 +23,7 @@ from ehc.crypto.sealed import Sealer
 from ehc.keystore.refreshed import Refreshed
 from ehc.verify.disclosure import DEFAULT_FIELDS
 from ehc.verify.journal import Scan, Settled
+from ehc.verify.models import NO_CARD
 from ehc.verify.reasons import NOT_RECORDED, Reason
 
 
@@ -80,15 +81,15 @@ def verify_code(
     """Check a code and settle the scan: (5) card state, one use and the record, in one statement. Durable on return."""
     now = clock.now()
     scan_id = uuid7(now)
+    refused: Reason | None = None
+    claims: Claims | None
+    key_id: KeyId | None
     try:
-        refused = None
         claims, key_id = check_code(shown.text, rings, now=now)
     except Refused as refusal:
         refused, claims, key_id = refusal.reason, refusal.claims, refusal.key_id
         if refused in NOT_RECORDED and claims is None:
             return Settled(scan_id, now, shown.step, refused, None, None, None, None, None, None)
-    proven = {} if claims is None else {"serial": cti_key.serial(claims.cti), "cti": claims.cti, "expires_at": _keep_until(claims)}
-    operator = shown.operator and sealer.seal(shown.operator, operator_place(scan_id))
     return settle(
         Scan(
             id=scan_id,
@@ -98,12 +99,14 @@ def verify_code(
             step=shown.step,
             channel=shown.channel,
             department=shown.department,
-            operator=operator or None,
+            operator=sealer.seal(shown.operator, operator_place(scan_id)) if shown.operator else None,
             request_id=shown.request_id,
             disclosed=DEFAULT_FIELDS,
             refused=refused,
+            serial=cti_key.serial(claims.cti) if claims else NO_CARD,
+            cti=claims.cti if claims else b"",
+            expires_at=_keep_until(claims) if claims else None,
             key_id=key_id,
-            **proven,
         )
     )
 

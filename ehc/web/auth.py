@@ -25,7 +25,10 @@ def bearer(authenticate: Authenticate, scope: Scope) -> Callable[[], None]:
     def check() -> None:
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
         if kind.lower() != "bearer" or not token:
-            raise _refused("token-missing", Text("请携带访问令牌（Authorization: Bearer …）。", "Send a bearer token from /oauth/token."))
+            raise _refused(
+                "token-missing",
+                Text("请携带访问令牌（Authorization: Bearer …）。", "Send a bearer token from /oauth/token."),
+            )
         if len(token) > MAX_TOKEN:
             raise _invalid()
         try:
@@ -48,7 +51,9 @@ def caller() -> Caller:
 
 
 def _invalid() -> HttpProblem:
-    detail = Text("访问令牌无效或已过期，请重新获取。", "The token is not valid, or no longer. Get a new one from /oauth/token.")
+    detail = Text(
+        "访问令牌无效或已过期，请重新获取。", "The token is not valid, or no longer. Get a new one from /oauth/token."
+    )
     return _refused("token-invalid", detail, error="invalid_token")
 
 

@@ -85,7 +85,10 @@ class Once:
             return session.execute(_CLAIM, values).first() is not None
         except OperationalError as error:
             if isinstance(error.orig, LockNotAvailable):
-                detail = Text("同一 Idempotency-Key 的请求正在处理，请稍后重试。", "The first request with this key is still running.")
+                detail = Text(
+                    "同一 Idempotency-Key 的请求正在处理，请稍后重试。",
+                    "The first request with this key is still running.",
+                )
                 raise KeyInProgress(detail, retry_after=2) from None
             raise
 
@@ -100,7 +103,10 @@ class Once:
         row = session.scalars(select(IdempotencyRow).where(mine)).one()
         if row.request_hash != digest or row.body is None or row.status is None:
             raise KeyReused(
-                Text("该 Idempotency-Key 已用于另一请求，请换一个新的。", "This key came with another request before. Use a new one.")
+                Text(
+                    "该 Idempotency-Key 已用于另一请求，请换一个新的。",
+                    "This key came with another request before. Use a new one.",
+                )
             )
         whole = orjson.loads(self.sealer().unseal(row.body, _place(who, key)))
         response = json_response(orjson.dumps(whole["body"]), row.status, whole["headers"])
@@ -122,7 +128,10 @@ def purge_keys(session: Session, *, now: datetime) -> int:
 def _key() -> str:
     key = request.headers["Idempotency-Key"]
     if not _KEY.fullmatch(key):
-        message = Text("Idempotency-Key 应为 1 到 255 个可见 ASCII 字符。", "An Idempotency-Key has 1 to 255 visible ASCII characters.")
+        message = Text(
+            "Idempotency-Key 应为 1 到 255 个可见 ASCII 字符。",
+            "An Idempotency-Key has 1 to 255 visible ASCII characters.",
+        )
         raise InvalidValue.at("/Idempotency-Key", "characters", message)
     return key
 

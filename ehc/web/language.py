@@ -7,10 +7,9 @@ from ehc.errors import Text
 
 def language() -> str:
     """`zh-CN` or `en`, for this request."""
-    header = request.headers.get("Accept-Language")
-    if not header:
+    if not request.headers.get("Accept-Language"):
         return "zh-CN"
-    return request.accept_languages.best_match(("zh-CN", "zh", "en"), default="zh-CN").replace("zh-CN", "zh").replace("zh", "zh-CN")
+    return "en" if request.accept_languages.best_match(("zh", "en"), default="zh") == "en" else "zh-CN"
 
 
 def said(text: Text) -> str:

@@ -6,7 +6,6 @@ apispec alone, not flask-smorest: the latter parses and dumps in its own wrapper
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, TypeVar
 
 from apispec import APISpec
@@ -84,7 +83,11 @@ def description(app: Flask, *, version: str) -> dict[str, Any]:
         title="ehc 电子健康卡",
         version=version,
         openapi_version="3.1.0",
-        plugins=[MarshmallowPlugin(schema_name_resolver=lambda schema: (schema if isinstance(schema, type) else type(schema)).__name__)],
+        plugins=[
+            MarshmallowPlugin(
+                schema_name_resolver=lambda schema: (schema if isinstance(schema, type) else type(schema)).__name__
+            )
+        ],
         info={"description": "Accounts, rotating codes and checks of electronic health cards."},
     )
     flow = {"tokenUrl": "/oauth/token", "scopes": {scope: f"May use {scope}." for scope in Scope}}
@@ -118,14 +121,14 @@ def _parameters(path: str, told: Operation) -> Iterable[dict[str, Any]]:
         yield {"name": name, "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
     if told.query is not None:
         yield {"in": "query", "schema": told.query}
-    header = partial(dict, required=False, **{"in": "header"})
     if told.idempotent:
         about = "Sent twice, carried out once; kept 24 h. 1-255 visible ASCII characters."
-        shape = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
-        yield header(name="Idempotency-Key", description=about, schema=shape)
+        shape: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
+        yield {"name": "Idempotency-Key", "in": "header", "description": about, "schema": shape}
     if told.conditional:
         about = "The ETag that came with the card: refuses if the card changed since."
-        yield header(name="If-Match", description=about, schema={"type": "string", "pattern": r'^"[0-9]{1,18}"$'})
+        shape = {"type": "string", "pattern": r'^"[0-9]{1,18}"$'}
+        yield {"name": "If-Match", "in": "header", "description": about, "schema": shape}
 
 
 def _answers(told: Operation) -> dict[str, Any]:
@@ -146,7 +149,7 @@ def _problems(told: Operation) -> dict[str, Any]:
         every |= {400, 401, 413}
     if told.idempotent:
         every |= {409, 422}
-    content = {"application/problem+json": {"schema": ProblemOut}}
+    content: dict[str, Any] = {"application/problem+json": {"schema": ProblemOut}}
     if told.form:  # the token endpoint answers as RFC 6749 section 5.2 says
         content = {"application/json": {"schema": {"type": "object", "required": ["error"]}}, **content}
     return {str(status): {"description": "A problem document", "content": content} for status in sorted(every)}

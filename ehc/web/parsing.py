@@ -19,17 +19,31 @@ _SAFE_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _RULES: dict[str, tuple[str, Text]] = {
     "Missing data for required field.": ("required", Text("此项必填。", "This member is required.")),
     "Unknown field.": ("unknown-member", Text("没有这个成员，请删去。", "There is no such member. Leave it out.")),
-    "Field may not be null.": ("null", Text("此项不能为 null，可以不填。", "This member cannot be null. Leave it out.")),
+    "Field may not be null.": (
+        "null",
+        Text("此项不能为 null，可以不填。", "This member cannot be null. Leave it out."),
+    ),
     "Not a valid string.": ("type", Text("此项应为字符串。", "This member is a string.")),
     "Not a valid integer.": ("type", Text("此项应为整数。", "This member is an integer.")),
     "Not a valid date.": ("date", Text("日期格式应为 YYYY-MM-DD。", "Write the date as YYYY-MM-DD.")),
     "length": ("length", Text("长度超出范围，请查阅接口文档。", "Too short or too long. See /docs for the limits.")),
     "range": ("range", Text("数值超出范围，请查阅接口文档。", "Out of range. See /docs for the limits.")),
     "choice": ("choice", Text("取值不在规定的列表中，请查阅接口文档。", "Not one of the listed values. See /docs.")),
-    "characters": ("characters", Text("含有不允许的字符（如控制字符）。", "It holds characters that are not allowed here.")),
-    "cursor": ("cursor", Text("游标无效，请原样使用上一页给出的 next。", "Not a cursor of ours. Use `next` of the page before, as it is.")),
+    "characters": (
+        "characters",
+        Text("含有不允许的字符（如控制字符）。", "It holds characters that are not allowed here."),
+    ),
+    "cursor": (
+        "cursor",
+        Text(
+            "游标无效，请原样使用上一页给出的 next。", "Not a cursor of ours. Use `next` of the page before, as it is."
+        ),
+    ),
 }
-_WRONG = ("invalid", Text("此项的类型或取值不符合要求，请查阅接口文档。", "This member has the wrong type or value. See /docs."))
+_WRONG = (
+    "invalid",
+    Text("此项的类型或取值不符合要求，请查阅接口文档。", "This member has the wrong type or value. See /docs."),
+)
 _NOT_JSON = Text("请求体不是合法的 JSON 对象（UTF-8）。", "The body is not a JSON object in UTF-8.")
 _JSON_ONLY = Text("请以 application/json 提交。", "Send the body as application/json.")
 _SEE_ERRORS = Text("请求内容有误，请按 errors 中的说明修改后重试。", "The request is not valid; see errors.")

@@ -31,8 +31,13 @@ _TITLES: dict[int, Text] = {
     503: Text("服务暂不可用", "Temporarily unavailable"),
 }
 _GENERIC = Text("请求无法处理，请核对地址和方法。", "The request cannot be handled. Check its address and method.")
-_INTERNAL = Text("服务器内部错误，已记录；请凭 request_id 联系运维。", "Something failed here and was logged. Quote request_id to the operators.")
-_AWAY = Text("数据库暂不可用，本次未受理，请稍后重试。", "The database is away and nothing was accepted. Try again shortly.")
+_INTERNAL = Text(
+    "服务器内部错误，已记录；请凭 request_id 联系运维。",
+    "Something failed here and was logged. Quote request_id to the operators.",
+)
+_AWAY = Text(
+    "数据库暂不可用，本次未受理，请稍后重试。", "The database is away and nothing was accepted. Try again shortly."
+)
 _TOO_LARGE = Text("请求体超过 64 KiB，请缩小后重试。", "The body is larger than 64 KiB.")
 
 
@@ -48,7 +53,7 @@ class Problems:
     """Knows the status of every kind of error. Each room tells its own; a test finds any kind without a status."""
 
     def __init__(self, statuses: Mapping[type[EhcError], int]) -> None:
-        self._statuses = {InvalidValue: 422, Unavailable: 503, **statuses}
+        self._statuses: dict[type[EhcError], int] = {InvalidValue: 422, Unavailable: 503, **statuses}
 
     def install(self, app: Flask) -> None:
         """Answer every error of the app with a problem document."""

@@ -51,7 +51,9 @@ class StatusDeps:
 
 def blueprint(deps: StatusDeps) -> Blueprint:
     """Public pages: nothing here tells of a person."""
-    bp = Blueprint("status", __name__, template_folder="templates", static_folder="static", static_url_path="/static/web")
+    bp = Blueprint(
+        "status", __name__, template_folder="templates", static_folder="static", static_url_path="/static/web"
+    )
     bp.before_request(anyone)
 
     @bp.get("/healthz")
@@ -89,7 +91,9 @@ def blueprint(deps: StatusDeps) -> Blueprint:
     @bp.get("/docs")
     def get_docs() -> Response:
         page = render_template("docs.html", spec=document(), routes=described(current_app))
-        return Response(page, content_type="text/html; charset=utf-8", headers={"Content-Security-Policy": _PAGE_POLICY})
+        return Response(
+            page, content_type="text/html; charset=utf-8", headers={"Content-Security-Policy": _PAGE_POLICY}
+        )
 
     @cache
     def document() -> dict[str, Any]:

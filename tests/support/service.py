@@ -62,7 +62,7 @@ class Api:
         form = {"grant_type": "client_credentials", **vars(self.credentials)}
         answer = self.http.post("/oauth/token", data=form)
         assert answer.status_code == 200, answer.text
-        self.headers["Authorization"] = f"Bearer {answer.json['access_token']}"
+        self.headers["Authorization"] = f"Bearer {told(answer)['access_token']}"
 
     def post(self, path: str, body: Any = None, **headers: str) -> TestResponse:
         return self.http.post(path, json=body, headers=self.headers | _dashed(headers))
@@ -73,17 +73,17 @@ class Api:
     def register(self, serial: int = 1, **changes: Any) -> dict[str, Any]:
         answer = self.post("/v1/cards", person(serial, **changes))
         assert answer.status_code in {200, 201}, answer.text
-        return dict(answer.json)
+        return told(answer)
 
     def code(self, card_id: str) -> str:
         answer = self.post(f"/v1/cards/{card_id}/codes", {})
         assert answer.status_code == 201, answer.text
-        return str(answer.json["code"])
+        return str(told(answer)["code"])
 
     def scan(self, code: str, step: str = "registration", **more: Any) -> dict[str, Any]:
         answer = self.post("/v1/verifications", {"code": code, "step": step, **more})
         assert answer.status_code == 200, answer.text
-        return dict(answer.json)
+        return told(answer)
 
 
 @dataclass
@@ -148,6 +148,13 @@ def _clients(session: Session, now: datetime) -> dict[str, Credentials]:
         "terminal": clients.add_terminal(session, name="窗口", terminal_code="T1", owner=first, now=now),
         "second_terminal": clients.add_terminal(session, name="窗口", terminal_code="T2", owner=second, now=now),
     }
+
+
+def told(answer: TestResponse) -> dict[str, Any]:
+    """The JSON object in an answer."""
+    found = answer.get_json()
+    assert isinstance(found, dict)
+    return found
 
 
 def _dashed(headers: dict[str, str]) -> dict[str, str]:
