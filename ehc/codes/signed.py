@@ -25,9 +25,11 @@ _LEAD = b"\x01"
 
 _LAYOUT = re.compile(
     rb"\xd2\x84"  # tag 18, array of 4
-    rb"(?P<protected>[\x4d-\x51]\xa2\x01(?P<alg>[\x00-\x17\x20-\x37]|[\x18\x38].|[\x19\x39]..|[\x1a\x3a]....)\x04\x48(?P<kid>.{8}))"
+    rb"(?P<protected>[\x4d-\x51]\xa2\x01"
+    rb"(?P<alg>[\x00-\x17\x20-\x37]|[\x18\x38][\x18-\xff]|[\x19\x39](?!\x00)..|[\x1a\x3a](?!\x00\x00)....)"
+    rb"\x04\x48(?P<kid>.{8}))"
     rb"\xa0"  # nothing unprotected: it would not be signed
-    rb"(?P<payload>\x58\x1f\xa3\x04\x1a(?P<exp>.{4})\x06\x1a(?P<iat>.{4})\x07\x50(?P<cti>.{16}))"
+    rb"(?P<payload>\x58\x1f\xa3\x04\x1a(?P<exp>(?!\x00\x00).{4})\x06\x1a(?P<iat>(?!\x00\x00).{4})\x07\x50(?P<cti>.{16}))"
     rb"\x58\x40(?P<signature>.{64})",
     re.DOTALL,
 )

@@ -73,16 +73,14 @@ def _metrics(folder: Path) -> dict[str, str]:
 
 
 def _table(steps: list[main_job.Step]) -> None:
-    widths = [max(_width(getattr(step, name)) for step in steps) for name in ("what", "result", "detail")]
-    print("  ┌" + "┬".join("─" * (width + 2) for width in widths) + "┐")
-    for step in steps:
-        cells = (step.what, step.result, step.detail)
-        print(
-            "  │"
-            + "│".join(f" {cell}{' ' * (width - _width(cell))} " for cell, width in zip(cells, widths, strict=True))
-            + "│"
-        )
-    print("  └" + "┴".join("─" * (width + 2) for width in widths) + "┘")
+    """Plain ASCII borders: terminals set for Chinese draw box characters two columns wide."""
+    rows = [(step.what, step.result, step.detail) for step in steps]
+    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
+    border = "  +" + "+".join("-" * (width + 2) for width in widths) + "+"
+    print(border)
+    for row in rows:
+        print("  |" + "|".join(f" {cell}{' ' * (width - _width(cell))} " for cell, width in zip(row, widths, strict=True)) + "|")
+    print(border)
 
 
 def _width(text: str) -> int:
@@ -113,7 +111,8 @@ def _interrupted(_: int, __: FrameType | None) -> None:
 
 def main() -> int:
     """Run what the command line names; a failure is one sentence."""
-    signal.signal(signal.SIGTERM, _interrupted)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts background jobs with SIGINT ignored
+        signal.signal(number, _interrupted)
     try:
         check_migrations(VAR) if sys.argv[1:] == ["check-migrations"] else run()
     except KeyboardInterrupt:

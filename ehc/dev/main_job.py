@@ -45,15 +45,15 @@ def run(demo: dict[str, Any]) -> list[Step]:
     refused = second.post("/v1/verifications", shown)
     resident = accepted.get("resident", {})
     return [
-        Step("发卡 card issued", card["status"], f"{card['resident']['name']} · {card['card_id']}"),
+        Step("发卡 card issued", card["status"], f"{card['resident']['name']}  {card['card_id']}"),
         Step(
             f"验码 {demo['terminal']['terminal_code']}",
             accepted["outcome"],
-            f"{resident.get('name')} · {resident.get('age')} 岁 · {accepted['verification_id']}",
+            f"{resident.get('name')}  {resident.get('age')} 岁  {accepted['verification_id']}",
         ),
         Step(
             f"再验 {demo['second_terminal']['terminal_code']}",
             refused["outcome"],
-            f"{refused['reason']} · {refused['message']}",
+            f"{refused['reason']}  {refused['message']}",
         ),
     ]

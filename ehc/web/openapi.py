@@ -67,14 +67,14 @@ def operation(summary: str, **facts: Any) -> Callable[[View], View]:
 
 
 def described(app: Flask) -> list[tuple[str, str, str, Operation]]:
-    """Every described route: its path with `{names}`, its method, its endpoint and what it says."""
+    """Every described route: its path with `{names}`, its method, its endpoint and what it says. Tokens and `/v1` come first."""
     found = []
     for rule in app.url_map.iter_rules():
         told = getattr(app.view_functions[rule.endpoint], _MARK, None)
         method = next(iter(sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})), "GET")
         if told is not None:
             found.append((_CONVERTER.sub(r"{\1}", rule.rule), method, rule.endpoint, told))
-    return sorted(found)
+    return sorted(found, key=lambda route: (not route[0].startswith(("/oauth", "/v1")), route[0], route[1]))
 
 
 def description(app: Flask, *, version: str) -> dict[str, Any]:
