@@ -18,7 +18,7 @@ from ehc.crypto.keys import KeyRing
 from ehc.crypto.sealed import Sealer
 from ehc.crypto.sm import self_test
 from ehc.crypto.wrapping import KeyEncryptingKey
-from ehc.db import Base, UnitOfWork, engine_options, unit_of_work
+from ehc.db import Base, UnitOfWork, bound_waits, engine_options, unit_of_work
 from ehc.errors import EhcError
 from ehc.issuer import api as issuer_api
 from ehc.issuer.accounts import Registry
@@ -62,6 +62,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> Flask:
     kek = settings.key_encrypting_key()
     app = _bare_app(settings)
     with app.app_context():
+        bound_waits(database.engine)
         _join(app, settings, kek, database.engine, clock or SystemClock())
     return app
 

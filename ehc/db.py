@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from sqlalchemy import Engine, MetaData
+import psycopg
+from psycopg.errors import _WaitTimeout
+from sqlalchemy import Engine, MetaData, event
 from sqlalchemy.orm import DeclarativeBase, Session
 
 NAMING = {
@@ -45,7 +47,7 @@ def engine_options(*, pool_size: int, application: str) -> dict[str, Any]:
     session_settings = " ".join(
         f"-c {name}={value}"
         for name, value in {
-            "statement_timeout": "10s",
+            "statement_timeout": "5500ms",  # below SILENCE_SECONDS: the server that still works decides first
             "lock_timeout": "5s",
             "idle_in_transaction_session_timeout": "30s",
             "timezone": "UTC",
@@ -65,3 +67,30 @@ def engine_options(*, pool_size: int, application: str) -> dict[str, Any]:
             "options": session_settings,
         },
     }
+
+
+SILENCE_SECONDS = 6.0
+"""How long a statement of the service may go unanswered before its connection is given up."""
+
+
+class BoundedConnection(psycopg.Connection[Any]):
+    """Gives up on a server that is silent: paused or hung, it keeps neither its own timeouts nor those of TCP."""
+
+    silence: float | None = SILENCE_SECONDS
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """What the server answers. Raises `OperationalError`, and closes, when it is silent for too long."""
+        try:
+            return super().wait(gen, interval, self.silence if timeout is None else timeout)
+        except _WaitTimeout:
+            if timeout is None:
+                self.close()
+            raise
+
+
+def bound_waits(engine: Engine) -> None:
+    """Make every later connection of this engine a `BoundedConnection`."""
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_: Any, __: Any, words: list[Any], named: dict[str, Any]) -> BoundedConnection:
+        return BoundedConnection.connect(*words, **named)

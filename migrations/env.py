@@ -18,6 +18,7 @@ def _ours(_: Any, name: str | None, kind: str, reflected: bool, compared: Any) -
 def run() -> None:
     database = current_app.extensions["migrate"].db
     with database.engine.connect() as connection:
+        connection.connection.driver_connection.silence = None  # a migration takes the time it takes
         connection.execute(text("SET lock_timeout = '5s'"))
         connection.execute(text("SET statement_timeout = 0"))
         connection.commit()

@@ -117,5 +117,5 @@ class Tokens:
             )
             scopes = frozenset(map(Scope, claims["scope"].split()))
             return UUID(claims["sub"]), scopes, float(claims["exp"])  # our clock, not PyJWT's, decides on `exp`
-        except (jwt.InvalidTokenError, UnknownKey, KeyError, ValueError, TypeError, AttributeError):
+        except (jwt.InvalidTokenError, UnknownKey, KeyError, ValueError, TypeError, AttributeError, OverflowError):
             raise NotAuthentic from None

@@ -61,7 +61,10 @@ class GrantRow(Base):
 
 
 class CardEventRow(Base):
-    """A move of a card and why. The reason is in people's words, so it is sealed."""
+    """Something that happened to a card, and why: made, moved, better proved.
+
+    `reason` is in people's words and `evidence` says where a proof of identity is kept; both are sealed.
+    """
 
     __tablename__ = "card_event"
 
@@ -69,6 +72,8 @@ class CardEventRow(Base):
     card_serial: Mapped[int] = mapped_column(ForeignKey("card.serial"), index=True)
     old_status: Mapped[str | None] = mapped_column(Text)
     new_status: Mapped[str] = mapped_column(Text)
+    level: Mapped[str] = mapped_column(Text)
     reason: Mapped[bytes | None] = mapped_column(LargeBinary)
+    evidence: Mapped[bytes | None] = mapped_column(LargeBinary)
     actor: Mapped[str] = mapped_column(Text)
     at: Mapped[datetime] = mapped_column(DateTime(timezone=True))

@@ -90,15 +90,40 @@ def move(
     old = CardStatus(card.status)
     if old not in how.sources or not _guarded_move(session, card, old, how.target, at):
         raise wrong_state()
+    note(session, card, old, actor=actor, sealer=sealer, at=at, reason=reason)
+
+
+def note(
+    session: Session,
+    card: CardRow,
+    old: CardStatus | None,
+    *,
+    actor: str,
+    sealer: Sealer,
+    at: datetime,
+    reason: str | None = None,
+    evidence: str | None = None,
+) -> None:
+    """Write what happened to a card into its history, with its status and level as they are now. `old` None: it is new."""
     event_id = uuid7(at)
-    sealed = reason and sealer.seal(reason, f"card_event.reason:{event_id}")
-    event = {"old_status": old, "new_status": how.target, "reason": sealed, "actor": actor, "at": at}
-    session.add(CardEventRow(id=event_id, card_serial=card.serial, **event))
+    session.add(
+        CardEventRow(
+            id=event_id,
+            card_serial=card.serial,
+            old_status=old,
+            new_status=card.status,
+            level=card.level,
+            reason=sealer.seal(reason, f"card_event.reason:{event_id}") if reason else None,
+            evidence=sealer.seal(evidence, f"card_event.evidence:{event_id}") if evidence else None,
+            actor=actor,
+            at=at,
+        )
+    )
     session.flush()
 
 
 def raise_level(session: Session, card: CardRow, new: Level) -> None:
-    """Note a better proof of identity."""
+    """Give a card the level of a better proof of identity."""
     session.execute(
         update(CardRow)
         .where(CardRow.serial == card.serial, CardRow.level == card.level)

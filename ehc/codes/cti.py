@@ -26,6 +26,8 @@ class CtiKey:
 
     def serial(self, cti: bytes) -> int:
         """The card serial in a 16-byte block. Any block gives some number: believe it only after the signature."""
+        if len(cti) != _SERIAL + _RANDOM:  # a part of a block would stay in the kept context and spoil the next
+            raise ValueError("a cti has 16 bytes")
         return int.from_bytes(self._context("decryptor").update(cti)[:_SERIAL], "big")
 
     def _context(self, kind: str) -> CipherContext:

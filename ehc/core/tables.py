@@ -113,6 +113,16 @@ def code_table(name: str) -> Mapping[str, Entry]:
     return MappingProxyType({row["code"]: Entry(row["code"], row["name_zh"], row["name_en"]) for row in rows})
 
 
+def sex(text: str) -> str | None:
+    """The GB/T 2261.1 code of a sex, from the code or its English word (`male`); None for anything else."""
+    return next((entry.code for entry in sexes().values() if text in (entry.code, entry.name_en)), None)
+
+
+def ethnicity(text: str) -> str | None:
+    """The GB/T 3304 code of an ethnicity, from the code or its name (`汉族`); None for anything else."""
+    return next((entry.code for entry in ethnicities().values() if text in (entry.code, entry.name_zh)), None)
+
+
 def sexes() -> Mapping[str, Entry]:
     """Sex (性别), GB/T 2261.1-2003: 0 unknown, 1 male, 2 female, 9 not stated."""
     return code_table("sex")

@@ -184,9 +184,11 @@ def _open_account(
     )
     session.add(card)
     session.flush()
+    actor = _actor(caller)
     cards.grant(session, card, caller.id, at=now)
-    facts = {"level": wanted.level, "status": card.status, "evidence": wanted.evidence is not None}
-    audit.record(session, "card.registered", actor=_actor(caller), subject=str(card_id), at=now, facts=facts)
+    cards.note(session, card, None, actor=actor, sealer=secrets.sealer, at=now, evidence=wanted.evidence)
+    facts = {"level": wanted.level, "status": card.status}
+    audit.record(session, "card.registered", actor=actor, subject=str(card_id), at=now, facts=facts)
     return Account(card, person, ehc_id, index_id)
 
 
@@ -229,9 +231,11 @@ def _apply_again(
 ) -> None:
     """A rejected application starts anew; a better proof of identity raises the level."""
     if outranks(wanted.level, Level(card.level)):
+        actor, sealer = _actor(caller), registry.secrets.sealer
         cards.raise_level(session, card, wanted.level)
-        facts = {"level": wanted.level, "evidence": wanted.evidence is not None}
-        audit.record(session, "card.level-raised", actor=_actor(caller), subject=str(card.id), at=now, facts=facts)
+        cards.note(session, card, CardStatus(card.status), actor=actor, sealer=sealer, at=now, evidence=wanted.evidence)
+        facts = {"level": wanted.level}
+        audit.record(session, "card.level-raised", actor=actor, subject=str(card.id), at=now, facts=facts)
     if card.status == CardStatus.REJECTED:
         waits = registry.first_status(wanted.level) is CardStatus.PENDING_REVIEW
         how = REAPPLY_FOR_REVIEW if waits else REAPPLY

@@ -9,12 +9,15 @@ from marshmallow import Schema, fields, validate
 
 from ehc.cards.states import CardStatus, Level
 from ehc.core.masking import age_on, mask_name, mask_number, mask_phone
-from ehc.core.tables import ethnicities, sexes
+from ehc.core.tables import ethnicities, ethnicity, sex, sexes
 from ehc.issuer.accounts import Account, Application
 from ehc.issuer.codes import Code
 from ehc.issuer.images import DEFAULT_SIZE, MAX_SIZE, MIN_SIZE, Picture
 from ehc.web.answers import instant
 from ehc.web.fields import choice, day, text, whole
+
+_SEXES = [name for entry in sexes().values() for name in (entry.code, entry.name_en)]
+_NATIONS = [name for entry in ethnicities().values() for name in (entry.code, entry.name_zh)]
 
 
 class VerificationIn(Schema):
@@ -31,9 +34,9 @@ class RegistrationIn(Schema):
     id_type = text(1, 3, required=True, about="Document type, CV02.01.101: 01 citizen id, 03 passport, …")
     id_number = text(1, 64, required=True, about="As on the document.")
     phone = text(5, 32, required=True, about="Mobile or landline; +… for other countries.")
-    sex = choice(list(sexes()), about="GB/T 2261.1. Taken from a citizen id if absent.")
+    sex = choice(_SEXES, about="GB/T 2261.1, code or English word. Taken from a citizen id if absent.")
     birth_date = day(about="Taken from a citizen id if absent.")
-    nation = choice(list(ethnicities()), about="Ethnicity, GB/T 3304.")
+    nation = choice(_NATIONS, about="Ethnicity (民族), GB/T 3304, code or Chinese name.")
     address = text(1, 256, about="Home address.")
     verification = fields.Nested(VerificationIn, required=True)
 
@@ -105,9 +108,9 @@ def application(wanted: Mapping[str, Any]) -> Application:
         id_number=wanted["id_number"],
         phone=wanted["phone"],
         level=Level(wanted["verification"]["method"]),
-        sex=wanted.get("sex"),
+        sex=sex(wanted["sex"]) if "sex" in wanted else None,
         birth_date=wanted.get("birth_date"),
-        ethnicity=wanted.get("nation"),
+        ethnicity=ethnicity(wanted["nation"]) if "nation" in wanted else None,
         address=wanted.get("address"),
         evidence=wanted["verification"].get("reference"),
     )

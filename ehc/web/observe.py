@@ -50,13 +50,14 @@ def _end(response: Response) -> Response:
     for name, value in _HEADERS:
         if name not in headers:
             headers[name] = value
-    REQUESTS.labels(route, request.method if rule is not None else "other", status).inc()
+    method = request.method if rule is not None else "other"  # the word itself may be anything
+    REQUESTS.labels(route, method, status).inc()
     SECONDS.labels(route).observe(took)
     caller = g.get("caller")
     log.info(
         "request",
         route=route,
-        method=request.method,
+        method=method,
         status=status,
         ms=round(took * 1000, 2),
         request_id=g.request_id,

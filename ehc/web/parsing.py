@@ -7,6 +7,8 @@ from typing import Any, cast
 import orjson
 from flask import request
 from marshmallow import Schema, ValidationError
+from marshmallow.exceptions import SCHEMA
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from ehc.errors import FieldError, InvalidValue, Text
 from ehc.web.problems import HttpProblem
@@ -53,8 +55,11 @@ def body(schema: Schema) -> Any:
     """The request's JSON body as the schema loads it. Raises `HttpProblem` (400, 413, 415) or `InvalidValue` (422)."""
     if request.mimetype != "application/json":
         raise HttpProblem(415, "unsupported-media-type", _JSON_ONLY, headers={"Accept": "application/json"})
+    raw = request.get_data(cache=True)
+    if request.content_length is None and len(raw) >= MAX_BODY:  # chunked: reading stopped here, without a word
+        raise RequestEntityTooLarge
     try:
-        found = orjson.loads(request.get_data(cache=True))
+        found = orjson.loads(raw)
     except orjson.JSONDecodeError:
         found = None
     if not isinstance(found, dict):
@@ -80,6 +85,8 @@ def _fields(messages: Mapping[Any, Any], above: str = "") -> list[FieldError]:
     for name, told in messages.items():
         # A name that is not one of ours may hold anything: it is not repeated.
         pointer = f"{above}/{name}" if _SAFE_NAME.fullmatch(str(name)) else f"{above}/"
+        if name == SCHEMA:  # not an object at all: the fault is the member's own
+            pointer = above
         if isinstance(told, Mapping):
             found += _fields(told, pointer)
         else:
