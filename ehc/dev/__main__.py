@@ -79,11 +79,8 @@ def _table(steps: list[main_job.Step]) -> None:
     border = "  +" + "+".join("-" * (width + 2) for width in widths) + "+"
     print(border)
     for row in rows:
-        print(
-            "  |"
-            + "|".join(f" {cell}{' ' * (width - _width(cell))} " for cell, width in zip(row, widths, strict=True))
-            + "|"
-        )
+        cells = (f" {cell}{' ' * (width - _width(cell))} " for cell, width in zip(row, widths, strict=True))
+        print("  |" + "|".join(cells) + "|")
     print(border)
 
 

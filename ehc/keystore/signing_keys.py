@@ -48,7 +48,7 @@ def create(session: Session, kek: KeyEncryptingKey, purpose: Purpose, *, signs_f
         purpose=purpose,
         public_key=signer.public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
         wrapped_private_key=kek.wrap(signer.dump(), _context(purpose, signer.key_id)),
-        signs_from=signs_from,
+        signs_from=_whole(signs_from),
     )
     session.add(row)
     session.flush()
@@ -60,7 +60,7 @@ def rotate(
     session: Session, kek: KeyEncryptingKey, purpose: Purpose, *, now: datetime, head_start: timedelta = HEAD_START
 ) -> KeyId:
     """Make a key that takes over after `head_start`; until then the present one signs. Returns the new key's id."""
-    takes_over = now + head_start
+    takes_over = _whole(now + head_start)
     still_signing = or_(SigningKeyRow.signs_until.is_(None), SigningKeyRow.signs_until > takes_over)
     session.execute(
         update(SigningKeyRow)
@@ -106,6 +106,11 @@ def signer_at(signers: tuple[DatedSigner, ...], now: datetime) -> SoftwareSigner
 def exists(session: Session, purpose: Purpose) -> bool:
     """Whether any key of this purpose was ever made."""
     return session.scalar(select(SigningKeyRow.id).where(SigningKeyRow.purpose == purpose).limit(1)) is not None
+
+
+def _whole(when: datetime) -> datetime:
+    """Keys turn on the full second, as their published dates say (`nbf`, `exp`)."""
+    return when.replace(microsecond=0)
 
 
 def _load(row: SigningKeyRow, kek: KeyEncryptingKey) -> DatedSigner:

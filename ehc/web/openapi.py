@@ -67,7 +67,7 @@ def operation(summary: str, **facts: Any) -> Callable[[View], View]:
 
 
 def described(app: Flask) -> list[tuple[str, str, str, Operation]]:
-    """Every described route: its path with `{names}`, its method, its endpoint and what it says. Tokens and `/v1` come first."""
+    """Every described route: its path with `{names}`, its method, endpoint and what it says. Tokens and `/v1` come first."""
     found = []
     for rule in app.url_map.iter_rules():
         told = getattr(app.view_functions[rule.endpoint], _MARK, None)

@@ -1,0 +1,124 @@
+"""What must hold for any text: the service and the verifier printed in the document come to the same end.
+
+Both see the same keys and the same clock. Besides, nothing but a refusal is ever raised, an opened code has only the one text
+it was read from, and without a key nobody makes an accepted code.
+"""
+
+import re
+from base64 import urlsafe_b64decode
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from ehc.codes.signed import MAX_DIGITS, Envelope, Malformed, UnknownFormat, encode, open_envelope
+from ehc.crypto.keys import KeyRing, VerifyKey
+from ehc.keystore.refreshed import Refreshed
+from ehc.verify.service import Refused, check_code
+from tests.vectors import CURRENT, NOON, PublishedKey, claims, digits, envelope, header, load_codes
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "code-format.md"
+
+Check = Callable[[str, Mapping[str, Any], float], str]
+
+
+def verify_key(published: PublishedKey) -> VerifyKey:
+    """A key of the vectors as the service holds it."""
+    jwk = published["jwk"]
+    x, y = (int.from_bytes(urlsafe_b64decode(jwk[name] + "="), "big") for name in "xy")
+    public = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
+    until = datetime.fromtimestamp(jwk["exp"], UTC) if "exp" in jwk else None
+    return VerifyKey(public, datetime.fromtimestamp(jwk["nbf"], UTC), until, published["state"] == "revoked")
+
+
+def documented_verifier() -> Check:
+    """The function `check` that is printed in the document."""
+    (source,) = re.findall(r"^```python\n(.*?)^```$", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {}
+    exec(compile(source, DOCUMENT.name, "exec"), names)
+    return cast(Check, names["check"])
+
+
+CODES = load_codes()
+JWKS = {"keys": [key["jwk"] for key in CODES["keys"] if key["state"] != "revoked"]}
+RING = KeyRing(verify_key(key) for key in CODES["keys"])
+KNOWN_TEXTS = frozenset(vector["text"].strip(" \t\r\n") for vector in CODES["vectors"])
+
+_rings = Refreshed(lambda: RING)
+_documented = documented_verifier()
+
+
+def service_verdict(text: str, clock: float) -> str:
+    """The end of the service's check: "valid" or its reason."""
+    try:
+        check_code(text, _rings, now=datetime.fromtimestamp(clock, UTC))
+    except Refused as refused:
+        return str(refused.reason)
+    return "valid"
+
+
+def opened(text: str) -> Envelope | None:
+    """The code in a text, or None where it is refused. Any other exception is a fault."""
+    try:
+        return open_envelope(text)
+    except (Malformed, UnknownFormat):
+        return None
+
+
+def written_again(code: Envelope) -> str:
+    """The one text of an opened code."""
+    head = len(b"\x84\x6aSignature1")
+    end = head + 1 + code.signed[head] - 0x40
+    protected, payload = code.signed[head:end], code.signed[end + 1 :]
+    return encode(b"\xd2\x84" + protected + b"\xa0" + payload + b"\x58\x40" + code.signature)
+
+
+def examine(text: str, clock: float = NOON) -> str:
+    """Check a text in every way; returns the end they agree on."""
+    code = opened(text)
+    if code is not None:
+        assert len(text) <= MAX_DIGITS
+        assert written_again(code) == text.strip(" \t\r\n")
+    verdict = service_verdict(text, clock)
+    assert verdict == _documented(text, JWKS, clock)
+    return verdict
+
+
+def examine_unsigned(text: str) -> str:
+    """Check a text that was made without a key: unless it is one of the vectors, it is not accepted."""
+    verdict = examine(text)
+    assert verdict != "valid" or text.strip(" \t\r\n") in KNOWN_TEXTS
+    return verdict
+
+
+def examine_bytes(data: bytes) -> None:
+    """What a fuzzer tries; the first byte says how the rest is taken."""
+    kind, rest = data[:1], data[1:]
+    if kind == b"t":
+        examine_unsigned(rest.decode("utf-8", "surrogateescape"))
+    elif kind == b"n":
+        examine_unsigned("691" + rest.decode("ascii", "ignore"))
+    elif kind == b"b":
+        examine_unsigned(encode(rest[:1024]))  # longer ones are more digits than Python writes
+    else:  # whoever has the key may sign anything: a clock, a payload and a header of anyone's making
+        clock = NOON + int.from_bytes(rest[:2], "big", signed=True) / 64
+        payload, protected = rest[2:33], rest[33 : 33 + 200]
+        examine(digits(envelope(CURRENT, payload=payload, protected=protected)), clock)
+
+
+def seeds() -> list[bytes]:
+    """Where a fuzzer starts: the vectors as text and as bytes, and a claim to be signed."""
+    texts = [vector["text"] for vector in CODES["vectors"]]
+    bodies = [int(text[3:]) for text in texts if text.isascii() and text.isdigit() and text[:3] == "691" and text[3:]]
+    return [
+        *(b"t" + text.encode("utf-8", "surrogateescape") for text in texts),
+        *(b"n" + text[3:].encode("ascii", "ignore") for text in texts),
+        *(b"b" + number.to_bytes((number.bit_length() + 7) // 8, "big")[1:] for number in bodies),
+        *(
+            b"s\x00\x00" + claims(iat=NOON + shift, life=life) + header()
+            for shift in (-60, 0, 5)
+            for life in (1, 60, 61)
+        ),
+    ]
