@@ -17,7 +17,7 @@ from ehc.clock import Clock, SystemClock, local_day
 from ehc.crypto.keys import KeyRing
 from ehc.crypto.sealed import Sealer
 from ehc.crypto.sm import self_test
-from ehc.crypto.wrapping import KeyEncryptingKey
+from ehc.crypto.wrapping import KekError, KeyEncryptingKey
 from ehc.db import Base, UnitOfWork, bound_waits, engine_options, unit_of_work
 from ehc.errors import EhcError
 from ehc.issuer import api as issuer_api
@@ -162,6 +162,6 @@ def _readiness(work: UnitOfWork, keys: Keys, redis: RedisLink, clock: Clock) -> 
         signing_keys.signer_at(keys.code_signers.get(), clock.now())
         keys.secrets.get()
         checks["keys"] = True
-    except (SQLAlchemyError, EhcError, LookupError):
+    except (SQLAlchemyError, EhcError, KekError, LookupError):
         pass
     return checks

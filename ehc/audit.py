@@ -86,9 +86,11 @@ def record(
 
 def broken_links(session: Session) -> Iterator[tuple[int, int]]:
     """Every (chain, seq) whose hash does not follow from the row before it, and the seq after a chain's end if rows were
-    cut off there. Nothing when the log is whole."""
+    cut off there or its head is gone. Nothing when the log is whole."""
     heads = {head.chain: head for head in session.scalars(select(AuditHead))}
-    for chain, head in sorted(heads.items()):
+    told = session.scalars(select(AuditRow.chain).distinct())
+    for chain in sorted({*range(CHAINS), *heads, *told}):
+        head = heads.get(chain)
         last, seq = _FIRST, 0
         rows = select(AuditRow).where(AuditRow.chain == chain).order_by(AuditRow.seq).execution_options(yield_per=1000)
         for row in session.scalars(rows):
@@ -96,7 +98,7 @@ def broken_links(session: Session) -> Iterator[tuple[int, int]]:
             if linked != row.hash or row.seq != seq + 1 or not _tells_the_same(row):
                 yield chain, row.seq
             last, seq = row.hash, row.seq
-        if (seq, last) != (head.seq, head.hash):
+        if head is None or (seq, last) != (head.seq, head.hash):
             yield chain, seq + 1
 
 

@@ -1,5 +1,6 @@
 """Settings, read once from the environment. Secrets are files; nothing secret has a default."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,10 +39,10 @@ class Settings:
                 issuer=env.get("EHC_ISSUER", cls.issuer),
                 audience=env.get("EHC_AUDIENCE", cls.audience),
                 demo=env.get("EHC_DEMO") == "1",
-                codes_per_minute=int(env.get("EHC_CODES_PER_MINUTE", cls.codes_per_minute)),
+                codes_per_minute=_count(env.get("EHC_CODES_PER_MINUTE", cls.codes_per_minute)),
                 reviewed_levels=frozenset(map(Level, env.get("EHC_REVIEWED_LEVELS", "").split())),
-                pool_size=int(env.get("EHC_POOL_SIZE", cls.pool_size)),
-                log_level=env.get("EHC_LOG_LEVEL", cls.log_level),
+                pool_size=_count(env.get("EHC_POOL_SIZE", cls.pool_size)),
+                log_level=_level(env.get("EHC_LOG_LEVEL", cls.log_level)),
             )
         except ValueError:
             raise SettingsError("an EHC_… variable has a value of the wrong kind; see docs/operations.md") from None
@@ -61,6 +62,18 @@ def _required(env: Mapping[str, str], name: str) -> str:
     if not value:
         raise SettingsError(f"{name} is not set; see docs/operations.md")
     return value
+
+
+def _count(text: str | int) -> int:
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
+
+
+def _level(name: str) -> str:
+    if name not in logging.getLevelNamesMapping():
+        raise ValueError
+    return name
 
 
 def _database_url(url: str) -> str:

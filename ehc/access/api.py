@@ -34,6 +34,9 @@ class AccessDeps:
     names: tokens.Names
 
 
+_TWICE = Text("每个参数只能出现一次。", "Send each parameter once.")
+
+
 class TokenRefused(Exception):
     """An error of RFC 6749 section 5.2."""
 
@@ -64,6 +67,8 @@ def blueprint(deps: AccessDeps) -> Blueprint:
     @bp.post("/oauth/token")
     @operation("Get a bearer token", form=TokenRequest, answers={200: TokenOut}, scope=None, problems=())
     def post_token() -> Response:
+        if any(len(values) > 1 for values in request.form.listvalues()):
+            raise TokenRefused("invalid_request", _TWICE)
         if request.form.get("grant_type") != "client_credentials":
             raise _wrong_grant()
         client_id, secret = _credentials()

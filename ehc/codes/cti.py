@@ -25,10 +25,13 @@ class CtiKey:
         return self._context("encryptor").update(block)
 
     def serial(self, cti: bytes) -> int:
-        """The card serial in a 16-byte block. Any block gives some number: believe it only after the signature."""
+        """The card serial in a 16-byte block. Any block gives some number: believe it only after the signature.
+
+        Signed, as PostgreSQL's `bigint` is: a block that is not ours gives a negative number half of the time.
+        """
         if len(cti) != _SERIAL + _RANDOM:  # a part of a block would stay in the kept context and spoil the next
             raise ValueError("a cti has 16 bytes")
-        return int.from_bytes(self._context("decryptor").update(cti)[:_SERIAL], "big")
+        return int.from_bytes(self._context("decryptor").update(cti)[:_SERIAL], "big", signed=True)
 
     def _context(self, kind: str) -> CipherContext:
         # ECB carries nothing from block to block, so a thread can keep its context: making one costs ten times the block.

@@ -22,6 +22,7 @@ from ehc.grouping import Grouped
 from ehc.issuer.limits import IssueLimit
 from ehc.keystore.refreshed import Refreshed
 from ehc.keystore.signing_keys import DatedSigner, signer_at
+from ehc.line import Line, octets
 
 
 class CardNotActive(EhcError):
@@ -68,8 +69,7 @@ class Code:
 _LOOK = """
 SELECT card.serial, card.status,
        EXISTS (SELECT FROM signing_key AS key WHERE key.id = wish.key_id AND key.revoked_at IS NULL)
-FROM unnest(%(position)s::int[], %(card_id)s::uuid[], %(client_id)s::uuid[], %(key_id)s::bytea[])
-     AS wish (position, card_id, client_id, key_id)
+FROM json_to_recordset(%s::json) AS wish (position int, card_id uuid, client_id uuid, key_id bytea)
 LEFT JOIN (card JOIN card_grant ON card_grant.card_serial = card.serial)
      ON card.id = wish.card_id AND card_grant.client_id = wish.client_id
 ORDER BY wish.position
@@ -84,7 +84,7 @@ class CodeDesk:
     def __init__(
         self, engine: Engine, *, signers: Signers, cti_key: Callable[[], CtiKey], limit: IssueLimit, clock: Clock
     ) -> None:
-        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._line = Line(engine)
         self._signers, self._cti_key, self._limit, self._clock = signers, cti_key, limit, clock
         self._looks = Grouped(self._look)
 
@@ -110,14 +110,11 @@ class CodeDesk:
         return _mint(look.serial, signer, cti_key=self._cti_key(), now=self._clock.now())
 
     def _look(self, wishes: list[Wish]) -> list[Look]:
-        columns = {
-            "position": list(range(len(wishes))),
-            "card_id": [wish.card_id for wish in wishes],
-            "client_id": [wish.client_id for wish in wishes],
-            "key_id": [wish.key_id for wish in wishes],
-        }
-        with self._engine.connect() as connection:
-            looks = [Look(*row) for row in connection.exec_driver_sql(_LOOK, columns)]
+        batch = [
+            {"position": n, "card_id": wish.card_id, "client_id": wish.client_id, "key_id": octets(wish.key_id)}
+            for n, wish in enumerate(wishes)
+        ]
+        looks = [Look(*row) for row in self._line.run(_LOOK, batch)]
         serials = [look.serial for look in looks if look.serial is not None and look.status == CardStatus.ACTIVE]
         waits = iter(self._limit.spend(serials, now=self._clock.now()) if serials else ())
         return [

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
 from uuid import UUID
 
@@ -109,7 +110,7 @@ def _disclosed(deps: VerifyDeps, settled: Settled) -> dict[str, object] | None:
         return None
     name = deps.sealer().unseal(settled.name, name_place(settled.resident_id))
     person = Person(name, settled.sex, settled.birth_date)
-    return dict(disclose(person, today=local_day(settled.at)))
+    return dict(disclose(person, today=max(local_day(settled.at), settled.birth_date or date.min)))
 
 
 def _settle_within(session: Session, scan: Scan) -> Settled:

@@ -5,13 +5,16 @@ whoever else tries at the same moment), writes the verifications, and reads what
 together share it (`ehc/grouping.py`). Redis has no part in it; with PostgreSQL away it raises, and nothing is accepted.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine
 
 from ehc.grouping import Grouped
+from ehc.line import Line, as_json, octets
 from ehc.verify.models import NO_CARD
 from ehc.verify.reasons import Reason
 
@@ -63,13 +66,10 @@ class Settled:
 # DO NOTHING: it waits for and then returns the row of whoever was first, also one that is newer than our snapshot.
 _SETTLE = f"""
 WITH scan AS MATERIALIZED (
-    SELECT * FROM unnest(
-        %(position)s::int[], %(id)s::uuid[], %(at)s::timestamptz[], %(client_id)s::uuid[], %(institution_id)s::uuid[],
-        %(step)s::text[], %(channel)s::text[], %(department)s::text[], %(operator)s::bytea[], %(request_id)s::text[],
-        %(disclosed)s::text[], %(refused)s::text[], %(serial)s::bigint[], %(cti)s::bytea[],
-        %(expires_at)s::timestamptz[], %(key_id)s::bytea[]
-    ) AS t (position, id, at, client_id, institution_id, step, channel, department, operator, request_id,
-            disclosed, refused, serial, cti, expires_at, key_id)
+    SELECT * FROM json_to_recordset(%s::json) AS t (
+        position int, id uuid, at timestamptz, client_id uuid, institution_id uuid, step text, channel text,
+        department text, operator bytea, request_id text, disclosed text[], refused text, serial bigint, cti bytea,
+        expires_at timestamptz, key_id bytea)
 ), seen AS MATERIALIZED (
     SELECT scan.*, card.id AS card_id, card.level, resident.id AS resident_id, resident.name, resident.sex,
            resident.birth_date,
@@ -105,7 +105,7 @@ WITH scan AS MATERIALIZED (
     INSERT INTO verification (card_serial, verified_at, id, reason, client_id, institution_id, step, channel,
                               department, operator, request_id, disclosed, key_id)
     SELECT serial, at, id, reason, client_id, institution_id, step, channel, department, operator, request_id,
-           CASE WHEN reason IS NULL THEN string_to_array(disclosed, ',') ELSE '{{}}' END, key_id
+           CASE WHEN reason IS NULL THEN disclosed ELSE '{{}}' END, key_id
     FROM settled WHERE NOT again
 )
 SELECT CASE WHEN again THEN first_id ELSE id END, CASE WHEN again THEN first_at ELSE at END,
@@ -118,26 +118,35 @@ FROM settled ORDER BY position
 
 
 def settle(connection: Connection, scans: list[Scan]) -> list[Settled]:
-    """Settle scans in one statement; never commits. No two of them may present the same code."""
-    columns = {
-        "position": list(range(len(scans))),
-        "id": [scan.id for scan in scans],
-        "at": [scan.at for scan in scans],
-        "client_id": [scan.client_id for scan in scans],
-        "institution_id": [scan.institution_id for scan in scans],
-        "step": [scan.step for scan in scans],
-        "channel": [scan.channel for scan in scans],
-        "department": [scan.department for scan in scans],
-        "operator": [scan.operator for scan in scans],
-        "request_id": [scan.request_id for scan in scans],
-        "disclosed": [",".join(scan.disclosed) for scan in scans],
-        "refused": [scan.refused for scan in scans],
-        "serial": [scan.serial for scan in scans],
-        "cti": [scan.cti for scan in scans],
-        "expires_at": [scan.expires_at for scan in scans],
-        "key_id": [scan.key_id for scan in scans],
-    }
-    rows = connection.exec_driver_sql(_SETTLE, columns)
+    """Settle scans within a transaction; never commits. No two of them may present the same code."""
+    return _settled(connection.exec_driver_sql(_SETTLE, (as_json(_records(scans)),)))
+
+
+def _records(scans: list[Scan]) -> list[dict[str, Any]]:
+    return [
+        {
+            "position": position,
+            "id": scan.id,
+            "at": scan.at,
+            "client_id": scan.client_id,
+            "institution_id": scan.institution_id,
+            "step": scan.step,
+            "channel": scan.channel,
+            "department": scan.department,
+            "operator": octets(scan.operator),
+            "request_id": scan.request_id,
+            "disclosed": scan.disclosed,
+            "refused": scan.refused,
+            "serial": scan.serial,
+            "cti": octets(scan.cti),
+            "expires_at": scan.expires_at,
+            "key_id": octets(scan.key_id),
+        }
+        for position, scan in enumerate(scans)
+    ]
+
+
+def _settled(rows: Iterable[Sequence[Any]]) -> list[Settled]:
     return [Settled(row[0], row[1], row[2], Reason(row[3]) if row[3] else None, *row[4:]) for row in rows]
 
 
@@ -145,16 +154,15 @@ class Journal:
     """Settles the scans of one worker, many at a time, each answered after its commit."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")  # one statement is one transaction
+        self._line = Line(engine)
         self._group = Grouped(self._flush, distinct=_code)
 
     def settle(self, scan: Scan) -> Settled:
-        """Settle one scan, durably. Raises SQLAlchemy's errors or `Unavailable` when the database is away."""
+        """Settle one scan, durably. Raises `Unavailable` when the database is away."""
         return self._group.submit(scan)
 
     def _flush(self, scans: list[Scan]) -> list[Settled]:
-        with self._engine.connect() as connection:
-            return settle(connection, scans)
+        return _settled(self._line.run(_SETTLE, _records(scans)))
 
 
 def _code(scan: Scan) -> bytes | UUID:

@@ -55,7 +55,7 @@ ADVICE: dict[Reason, Text] = {
         "The card is suspended. The resident can resume it; or check the identity document.",
     ),
     Reason.CARD_CANCELLED: Text(
-        "该健康卡已注销，请居民重新申领。", "The card was cancelled. The resident can apply for a new one."
+        "该健康卡已注销，请居民到发卡机构办理恢复。", "The card was cancelled. An issuing institution can restore it."
     ),
     Reason.CARD_NOT_ACTIVE: Text(
         "该健康卡尚未通过审核，请核对身份证件。", "The card is not approved yet. Check the identity document."

@@ -7,9 +7,11 @@ from ehc.errors import Text
 
 def language() -> str:
     """`zh-CN` or `en`, for this request."""
-    if not request.headers.get("Accept-Language"):
-        return "zh-CN"
-    return "en" if request.accept_languages.best_match(("zh", "en"), default="zh") == "en" else "zh-CN"
+    for tag, quality in request.accept_languages:  # the most wanted first
+        word = tag.lower().partition("-")[0]
+        if quality > 0 and word in {"zh", "en", "*"}:
+            return "en" if word == "en" else "zh-CN"
+    return "zh-CN"
 
 
 def said(text: Text) -> str:

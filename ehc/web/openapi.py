@@ -90,7 +90,7 @@ def description(app: Flask, *, version: str) -> dict[str, Any]:
         ],
         info={"description": "Accounts, rotating codes and checks of electronic health cards."},
     )
-    flow = {"tokenUrl": "/oauth/token", "scopes": {scope: f"May use {scope}." for scope in Scope}}
+    flow = {"tokenUrl": "/oauth/token", "scopes": {str(scope): f"May use {scope}." for scope in Scope}}
     spec.components.security_scheme("oauth2", {"type": "oauth2", "flows": {"clientCredentials": flow}})
     spec.components.schema("Problem", schema=ProblemOut)
     for path, method, endpoint, told in described(app):

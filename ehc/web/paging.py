@@ -1,7 +1,9 @@
 """Cursor paging: `?limit=…&cursor=…`, answered with `next` (null on the last page)."""
 
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from marshmallow import Schema, ValidationError, fields, validate
@@ -26,10 +28,19 @@ class CursorField(fields.Field[Position]):
         return position
 
 
+class LimitField(fields.Integer):
+    """A whole number in plain digits: `int` alone would take `1_0` and digits of other scripts too."""
+
+    def _deserialize(self, value: object, attr: str | None, data: Any, **kwargs: Any) -> int:
+        if not re.fullmatch(r"-?[0-9]{1,9}", str(value)):
+            raise self.make_error("invalid")
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
 class PageQuery(Schema):
     """The query of every list."""
 
-    limit = fields.Integer(
+    limit = LimitField(
         load_default=DEFAULT_LIMIT,
         validate=validate.Range(1, MAX_LIMIT, error="range"),
         metadata={"description": "Rows in a page."},

@@ -5,10 +5,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest import mock
 
+import psycopg
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
@@ -124,14 +126,14 @@ class Service:
         """Every SQL statement that the service sends while the block runs."""
         seen: list[str] = []
 
-        def note(_c: Any, _u: Any, statement: str, *_: Any) -> None:
-            seen.append(statement)
+        execute = psycopg.Cursor.execute
 
-        event.listen(self.engine, "before_cursor_execute", note)
-        try:
+        def noted(cursor: Any, statement: Any, *rest: Any, **more: Any) -> Any:
+            seen.append(str(statement))
+            return execute(cursor, statement, *rest, **more)
+
+        with mock.patch.object(psycopg.Cursor, "execute", noted):
             yield seen
-        finally:
-            event.remove(self.engine, "before_cursor_execute", note)
 
     def client(self) -> FlaskClient:
         """A caller without a token."""

@@ -1,0 +1,89 @@
+"""`make bench`: prints a table and writes `var/bench.json`."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from bench import core
+from bench.ground import Ground, prepared
+from bench.routes import in_turns, serving
+from ehc.clock import SystemClock
+from ehc.dev.process import DevServerError
+
+_CARDS = 4000
+_ROUNDS = 7
+VAR = Path("var")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One measured value. `target` None is information; `least` says on which side of the target is good."""
+
+    name: str
+    value: float
+    target: float | None = None
+    least: bool = True
+    lowest: float | None = None
+    highest: float | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the target is met."""
+        return self.target is None or (self.value >= self.target if self.least else self.value <= self.target)
+
+
+def measure(ground: Ground) -> list[Line]:
+    """Everything, in the order in which it is printed."""
+    lines = [_ratio("check.core_vs_es256", core.measure(ground), 1.3, least=False)]
+    with serving(ground) as routes:
+        since = SystemClock().now()
+        bare, ours, insert = in_turns(_ROUNDS, routes.bare_check(), routes.verify(), routes.bare_insert())
+        grouped = ground.group_size(since)
+        sign, codes = in_turns(_ROUNDS, routes.bare_sign(), routes.codes())
+        worker = routes.worker_mb()
+    named = {"verify": ours, "bare_check": bare, "bare_insert": insert, "codes": codes, "bare_sign": sign}
+    return [
+        *lines,
+        _ratio("verify.route_vs_bare_check", ours.over(bare), 0.5),
+        _ratio("verify.route_vs_bare_insert", ours.over(insert), 1.2),
+        _ratio("codes.route_vs_bare_sign", codes.over(sign), 0.6),
+        Line("worker.rss_mb", worker, 150, least=False),
+        Line("verify.p50_ms", ours.milliseconds(50)),
+        Line("verify.p99_ms", ours.milliseconds(99)),
+        Line("verify.checks_per_commit", grouped),
+        *(Line(f"{name}.per_second", bursts.rate) for name, bursts in named.items()),
+        *(Line(f"{name}.sender_core_share", bursts.sender) for name, bursts in named.items()),
+    ]
+
+
+def _ratio(name: str, rounds: list[float], target: float, *, least: bool = True) -> Line:
+    return Line(name, median(rounds), target, least, min(rounds), max(rounds))
+
+
+def _print(lines: list[Line]) -> None:
+    print(f"{'':32}{'value':>10}  {'target':>8}  {'rounds':>15}")
+    for line in lines:
+        bound = "" if line.target is None else f"{'>=' if line.least else '<='} {line.target:g}"
+        rounds = "" if line.lowest is None else f"{line.lowest:.2f} … {line.highest:.2f}"
+        verdict = "" if line.target is None else "ok" if line.ok else "MISSED"
+        print(f"{line.name:32}{line.value:10.2f}  {bound:>8}  {rounds:>15}  {verdict}")
+
+
+def main() -> int:
+    """0 when every target is met."""
+    try:
+        with prepared(VAR / "bench", cards=_CARDS) as ground:
+            lines = measure(ground)
+    except DevServerError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 2
+    _print(lines)
+    told = {line.name: {"value": round(line.value, 3), "target": line.target, "ok": line.ok} for line in lines}
+    (VAR / "bench.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    return 0 if all(line.ok for line in lines) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""The OpenAPI description: valid, complete, and true of what the service does (schemathesis)."""
+
+import re
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi import checks
+from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
+
+from ehc.web.openapi import described
+from tests.support.service import Service
+from tests.support.service import told as answered
+
+CHECKS = [
+    not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_schema_conformance,
+    checks.negative_data_rejection,
+]
+CARD = "/v1/cards/{card_id}"
+OPERATIONS = [
+    ("POST", "/v1/cards"),
+    ("GET", CARD),
+    *(("POST", f"{CARD}/{path}") for path in ("suspend", "resume", "cancel", "codes")),
+    ("GET", f"{CARD}/verifications"),
+    ("POST", "/v1/verifications"),
+    ("POST", "/oauth/token"),
+    *(
+        ("GET", path)
+        for path in ("/healthz", "/readyz", "/.well-known/ehc/keys", "/.well-known/ehc/keys.cose", "/metrics")
+    ),
+]
+CASES = [
+    (*operation, mode)
+    for operation in OPERATIONS
+    for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
+    if mode is GenerationMode.POSITIVE or operation[1].startswith(("/v1", "/oauth"))  # the others take nothing
+]
+
+
+@pytest.fixture(scope="module")
+def document(shared: Service) -> dict[str, Any]:
+    answer = shared.client().get("/openapi.json")
+    assert (answer.status_code, answer.content_type) == (200, "application/json")
+    return dict(answered(answer))
+
+
+def test_the_description_is_openapi_3_1(document: dict[str, Any]) -> None:
+    assert document["openapi"] == "3.1.0"
+    whole = deepcopy(document)  # OpenAPI 3.1.1 lets an address be relative; the schema of 3.1.0 wants a whole one
+    whole["components"]["securitySchemes"]["oauth2"]["flows"]["clientCredentials"]["tokenUrl"] = "https://ehc.local/"
+    assert [error.message for error in OPENAPI_31_VALIDATOR.iter_errors(whole)] == []
+
+
+def references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from ([value["$ref"]] if "$ref" in value else [])
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from references(item)
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    for reference in set(references(document)):
+        place = document
+        for step in reference.removeprefix("#/").split("/"):
+            place = place[step]
+
+
+def test_every_route_and_method_is_described(shared: Service, document: dict[str, Any]) -> None:
+    for rule in shared.flask.url_map.iter_rules():
+        if not rule.rule.startswith(("/v1", "/oauth")):
+            continue
+        path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
+        told = {method.upper() for method in document["paths"][path]}
+        assert (rule.methods or set()) - {"HEAD", "OPTIONS"} <= told, path
+
+
+def test_nothing_is_described_that_is_not_there(shared: Service, document: dict[str, Any]) -> None:
+    told = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    assert told == {(method, path) for path, method, *_ in described(shared.flask)} == set(OPERATIONS)
+
+
+def test_every_operation_has_a_name_of_its_own_and_says_what_it_needs(document: dict[str, Any]) -> None:
+    operations = [(path, told) for path, methods in document["paths"].items() for told in methods.values()]
+    names = [told["operationId"] for _, told in operations]
+    assert len(set(names)) == len(names)
+    for path, told in operations:
+        assert told["summary"]
+        assert ("security" in told) == path.startswith("/v1")
+        assert {"401", "403"} <= set(told["responses"]) or not path.startswith("/v1")
+
+
+def test_bodies_are_closed(document: dict[str, Any]) -> None:
+    for methods in document["paths"].values():
+        for told in methods.values():
+            shape = told.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
+            if shape:
+                name = shape["$ref"].rpartition("/")[2]
+                assert document["components"]["schemas"][name]["additionalProperties"] is False, name
+
+
+@pytest.mark.parametrize("case", CASES, ids=[f"{case[0]} {case[1]}, {case[2].value}" for case in CASES])
+def test_the_service_does_what_its_description_says(
+    shared: Service, document: dict[str, Any], newcomer: dict[str, Any], case: tuple[str, str, GenerationMode]
+) -> None:
+    """With a real token, a real card where one is wanted, and requests made from the description, always the same ones."""
+    method, path, mode = case
+    schema = schemathesis.openapi.from_dict(document)
+    schema.app = shared.flask
+    operation = schema[path][method]
+    card_id = shared.app.register(**newcomer)["card_id"] if path.startswith(CARD) else ""
+    who = shared.terminal if path == "/v1/verifications" else shared.app
+    headers = who.headers if path.startswith("/v1") else {}
+
+    @settings(max_examples=15, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def run(case: schemathesis.Case[Any]) -> None:
+        if card_id and mode is GenerationMode.POSITIVE:
+            case.path_parameters = {"card_id": card_id}
+        answer = case.call(headers=headers)
+        case.validate_response(answer, checks=CHECKS)
+
+    run()
