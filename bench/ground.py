@@ -79,6 +79,7 @@ def prepared(folder: Path, *, cards: int) -> Iterator[Ground]:
     folder.mkdir(parents=True, exist_ok=True)
     with running(folder) as servers:
         env = environment(servers, folder)
+        env["EHC_CODES_PER_MINUTE"] = "1000"  # bursts follow each other faster than phones fetch codes
         os.environ.update(env)
         place = Deployment()
         upgrade_tables(place)

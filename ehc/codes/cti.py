@@ -4,10 +4,11 @@
 no two codes look alike and none can be linked to a person or to another code. The signature, not this, proves it is ours.
 """
 
-from secrets import token_bytes
 from threading import local
 
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
+
+from ehc.core.randomness import random_bytes
 
 _SERIAL, _RANDOM = 8, 8
 
@@ -21,7 +22,7 @@ class CtiKey:
 
     def make(self, serial: int) -> bytes:
         """A fresh 16-byte block for the card with this serial."""
-        block = serial.to_bytes(_SERIAL, "big") + token_bytes(_RANDOM)
+        block = serial.to_bytes(_SERIAL, "big") + random_bytes(_RANDOM)
         return self._context("encryptor").update(block)
 
     def serial(self, cti: bytes) -> int:

@@ -1,15 +1,16 @@
 """Ids that sort by the time they were made: UUID version 7 (RFC 9562)."""
 
-import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
+
+from ehc.core.randomness import random_bytes
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RANDOM_BITS = 62
 
 
-def uuid7(now: datetime, random: Callable[[int], bytes] = secrets.token_bytes) -> UUID:
+def uuid7(now: datetime, random: Callable[[int], bytes] = random_bytes) -> UUID:
     """A new id: Unix milliseconds, 12 bits of the fraction below, 62 random bits (RFC 9562 5.7 and 6.2 method 3).
 
     Ids made in different microseconds sort by time. Raises `ValueError` for a time without offset or before 1970.

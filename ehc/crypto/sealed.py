@@ -6,10 +6,11 @@ are the associated data, so a value moved to another row does not open.
 
 import hmac
 from collections.abc import Mapping
-from secrets import token_bytes
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from ehc.core.randomness import random_bytes
 
 _FORMAT = b"\x01"
 _HEADER, _NONCE = 3, 12
@@ -28,7 +29,7 @@ class Sealer:
 
     def seal(self, text: str, place: str) -> bytes:
         """`text` enciphered for one place, written `table.column:row`. Adds 31 bytes to its UTF-8 form."""
-        nonce = token_bytes(_NONCE)
+        nonce = random_bytes(_NONCE)
         return _FORMAT + self._newest + nonce + self._keys[self._newest].encrypt(nonce, text.encode(), place.encode())
 
     def unseal(self, sealed: bytes, place: str) -> str:

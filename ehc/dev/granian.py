@@ -6,6 +6,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from signal import Signals
 
@@ -53,7 +54,9 @@ class Granian:
         with open_log(self.log) as log:
             since = log.seek(0, os.SEEK_END)
             env = dict(os.environ) | self._env | {"PYTHONPATH": str(self._folder)}
-            self._process = ServerProcess(self._command(), log, farewell=Signals.SIGTERM, account=ourselves(), env=env)
+            self._process = ServerProcess(
+                self._command(), log, farewell=Signals.SIGTERM, account=ourselves(), env=env, group=True
+            )
         deadline = time.monotonic() + seconds
         while not self._answers():
             if self._process.wait(0.05) is not None or time.monotonic() > deadline:
@@ -66,7 +69,12 @@ class Granian:
     def stop(self) -> None:
         """Stop in order: requests that are under way are answered."""
         if self._process is not None:
-            self._process.stop(_STEPS)
+            try:
+                self._process.stop(_STEPS)
+            finally:
+                with suppress(ProcessLookupError):  # its group: now and then a worker outlives its parent
+                    os.killpg(self._process.pid, Signals.SIGKILL)
+                self._process = None
 
     def signal(self, number: Signals) -> None:
         """Send a signal to the parent process."""
@@ -104,18 +112,24 @@ class Granian:
             return False
 
 
-def require_free(host: str, port: int) -> None:
-    """Raises `DevServerError` where something listens already."""
+def require_free(host: str, port: int, *, patience: float = 4.0) -> None:
+    """Raises `DevServerError` where something listens still after `patience` seconds: a server that just ended may."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise DevServerError(
-                f"{host}:{port} cannot be used ({error.strerror}); stop what listens there, "
-                f"or choose another: EHC_BIND={host}:{port + 1} make run"
-            ) from None
+    deadline = time.monotonic() + patience
+    while True:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise DevServerError(
+                        f"{host}:{port} cannot be used ({error.strerror}); stop what listens there, "
+                        f"or choose another: EHC_BIND={host}:{port + 1} make run"
+                    ) from None
+            else:
+                return
+        time.sleep(0.1)
 
 
 def free_port() -> int:

@@ -17,6 +17,8 @@ from typing import IO
 
 _LOG_LIMIT = 4 * 1024 * 1024
 _WATCH = 'read -r _; kill -s "$1" "$2"; kill -s CONT "$2"'
+# two seconds later at most, what it started goes too: a worker of granian may outlive its parent, and keep the port
+_WATCH_GROUP = _WATCH + '; n=20; while kill -0 "$2" && [ $((n -= 1)) -gt 0 ]; do sleep 0.1; done; kill -s KILL -- "-$2"'
 
 
 class DevServerError(RuntimeError):
@@ -42,9 +44,10 @@ class ServerProcess:
     """A running child and its watcher. Raises `DevServerError` where the program cannot be started at all."""
 
     def __init__(
-        self, command: Sequence[str], log: IO[bytes], *, farewell: Signals, account: Account, env: Mapping[str, str]
-    ) -> None:
-        """`farewell` is the signal that the watcher sends when this process has died."""
+        self, command: Sequence[str], log: IO[bytes], *, farewell: Signals, account: Account, env: Mapping[str, str],
+        group: bool = False,
+    ) -> None:  # fmt: skip
+        """`farewell` is the signal that the watcher sends when this process has died, at last SIGKILL to the `group`."""
         try:
             self._child = subprocess.Popen(
                 [*account.prefix, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=dict(env),
@@ -56,7 +59,7 @@ class ServerProcess:
         self.account = account
         self.pid = self._child.pid
         self._watcher = subprocess.Popen(
-            ["/bin/sh", "-c", _WATCH, "ehc-watch", farewell.name.removeprefix("SIG"), str(self.pid)],
+            ["/bin/sh", "-c", _WATCH_GROUP if group else _WATCH, "ehc-watch", farewell.name.removeprefix("SIG"), str(self.pid)],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/",
             start_new_session=True,
         )  # fmt: skip

@@ -3,11 +3,12 @@
 import re
 import time
 from functools import lru_cache
-from secrets import token_hex
 
 import structlog
 from flask import Flask, Response, g, request
 from prometheus_client import Counter, Histogram
+
+from ehc.core.randomness import random_bytes
 
 REQUESTS = Counter("ehc_requests", "Requests answered.", ["route", "method", "status"])
 SECONDS = Histogram(
@@ -37,7 +38,7 @@ def install(app: Flask) -> None:
 
 def _begin() -> None:
     given = request.headers.get("X-Request-Id", "")
-    g.request_id = given if _GIVEN_ID.fullmatch(given) else token_hex(8)
+    g.request_id = given if _GIVEN_ID.fullmatch(given) else random_bytes(8).hex()
     g.began = time.perf_counter()
 
 
