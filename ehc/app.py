@@ -5,7 +5,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from flask import Flask
+from flask import Flask, Request
+from flask.sessions import NullSession, SessionInterface
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Engine, text
@@ -69,8 +70,20 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> Flask:
     return app
 
 
+class NoSessions(SessionInterface):
+    """Callers carry tokens: there is no session, and none is made for every request."""
+
+    _none = NullSession()
+
+    def open_session(self, app: Flask, request: Request) -> NullSession:
+        """The one session that holds nothing and takes nothing."""
+        return self._none
+
+
 class App(Flask):
-    """Flask without its questions whether a view is a coroutine, five for every request: none is."""
+    """Flask without what a service of tokens and plain views has no use for, and pays for with every request."""
+
+    session_interface = NoSessions()
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """The function itself."""

@@ -9,19 +9,35 @@ from typing import Any
 import orjson
 import structlog
 
+from ehc.log_lines import LogLines
+
 
 def configure(level: str = "INFO") -> None:
     """Send the service's logs, and those of its libraries, to standard error as JSON."""
+    global _lines  # noqa: PLW0603 - one process has one standard error
     numeric = logging.getLevelNamesMapping()[level]
+    _lines = LogLines(sys.stderr.buffer)
     structlog.configure(
         processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper("iso"), _places, _render],
         wrapper_class=structlog.make_filtering_bound_logger(numeric),
-        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+        logger_factory=_logger,
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_LibraryFormat())
     logging.basicConfig(level=max(numeric, logging.WARNING), handlers=[handler], force=True)
+
+
+_lines = LogLines(sys.stderr.buffer)
+
+
+def flush() -> None:
+    """Write now what was said until now."""
+    _lines.flush()
+
+
+def _logger(*_: Any) -> LogLines:
+    return _lines
 
 
 class _LibraryFormat(logging.Formatter):

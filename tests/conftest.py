@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import hypothesis
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
@@ -16,6 +17,9 @@ from ehc.commands.keys import init_keys
 from ehc.dev.servers import environment, running
 from ehc.settings import Settings
 from tests.support.service import Service
+
+hypothesis.settings.register_profile("ehc", deadline=None, derandomize=True)  # a busy machine fails no test
+hypothesis.settings.load_profile("ehc")
 
 _TEMPLATE = "ehc_template"
 _stack = ExitStack()

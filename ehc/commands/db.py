@@ -1,6 +1,7 @@
 """`ehc db …`: migrations, partitions, purges."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import click
 import flask_migrate
@@ -29,7 +30,7 @@ def upgrade(place: Deployment) -> None:
 @deployment
 def check(place: Deployment) -> None:
     """Fail if the tables and the models differ."""
-    with create_app(place.settings).app_context():
+    with _app(place):
         flask_migrate.check()
 
 
@@ -60,9 +61,18 @@ def upkeep(place: Deployment) -> None:
 
 def upgrade_tables(place: Deployment) -> None:
     """Run the migrations that the database lacks."""
-    with create_app(place.settings).app_context():
+    with _app(place):
         flask_migrate.upgrade()
-        database.engine.dispose()  # this process may live on
+
+
+@contextmanager
+def _app(place: Deployment) -> Iterator[None]:
+    """The app that migrations run in; its connections are closed afterwards, since this process may live on."""
+    with create_app(place.settings).app_context():
+        try:
+            yield
+        finally:
+            database.engine.dispose()
 
 
 def make_partitions(place: Deployment) -> list[str]:

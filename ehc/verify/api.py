@@ -22,7 +22,7 @@ from ehc.verify import journal
 from ehc.verify.disclosure import Person, disclose
 from ehc.verify.history import checks_of
 from ehc.verify.journal import Journal, Scan, Settled
-from ehc.verify.metrics import SCANS
+from ehc.verify.metrics import scans
 from ehc.verify.schemas import HistoryOut, ScanIn, ScanOut, history_out, presentation, scan_out
 from ehc.verify.service import Presentation, verify_code
 from ehc.web import parsing
@@ -101,7 +101,7 @@ def _check(deps: VerifyDeps, shown: Presentation, settle: Callable[[Scan], Settl
         sealer=deps.sealer(),
         settle=settle,
     )
-    SCANS.labels(settled.reason or "accepted").inc()
+    scans(settled.reason or "accepted").inc()
     return Answer(scan_out(settled, _disclosed(deps, settled), english=language() == "en"))
 
 

@@ -103,7 +103,12 @@ def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
     stream = TextIOWrapper(BytesIO(), encoding="utf-8", write_through=True)
     monkeypatch.setattr(log, "sys", SimpleNamespace(stderr=stream))
     _forget_loggers()
-    yield lambda: stream.buffer.getvalue().decode()
+
+    def told() -> str:
+        log.flush()
+        return stream.buffer.getvalue().decode()
+
+    yield told
     monkeypatch.undo()
     _forget_loggers()
     log.configure("WARNING")

@@ -25,7 +25,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lines]:
     log.configure("INFO")
 
     def told() -> list[dict[str, Any]]:
-        stream.flush()
+        log.flush()
         raw: bytes = stream.buffer.getvalue()
         assert SECRET not in raw.decode()
         assert raw.decode().isprintable() or raw.endswith(b"\n")
