@@ -92,9 +92,9 @@ def _width(text: str) -> int:
 def _invite(url: str, servers: Servers, seconds: float) -> None:
     print(
         f"""
-  {url}/docs     接口文档 API
-  {VAR / "demo.json"}                 示范凭据 credentials for trying it
-  {VAR / "ehc.log"}                   日志 log
+  {url + "/docs":32} 接口文档 API
+  {VAR / "demo.json"!s:32} 示范凭据 credentials for trying it
+  {VAR / "ehc.log"!s:32} 日志 log
   Redis: {"在用 in use" if servers.redis_url else "无（可选） none, and none is needed"}
   {seconds:.1f} s 启动 to start. Ctrl-C 停止 stops everything.
 """,

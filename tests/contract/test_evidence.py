@@ -14,11 +14,11 @@ def test_the_reference_of_a_proof_is_kept_sealed_with_each_better_proof(service:
     service.app.register(verification={"method": "document-seen", "reference": "weaker"})
     with service.session() as session:
         sealer = secret_keys.load(session, service.settings.key_encrypting_key()).sealer
-        events = session.scalars(select(CardEventRow).order_by(CardEventRow.id)).all()
+        events = session.scalars(select(CardEventRow)).all()
         opened = [
             (event.level, sealer.unseal(event.evidence or b"", f"card_event.evidence:{event.id}")) for event in events
         ]
-    assert opened == [("self-declared", "app-7"), ("clerk", "窗口-3")]
+    assert sorted(opened) == [("clerk", "窗口-3"), ("self-declared", "app-7")]
 
 
 @pytest.mark.parametrize(("sex", "nation"), [("2", "05"), ("female", "维吾尔族")])
