@@ -8,7 +8,7 @@ believes the claims. Pure: no clock, no keys, no storage.
 """
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ehc.crypto.keys import KeyId
 
@@ -46,8 +46,7 @@ class UnknownFormat(Exception):
     """Some other kind of text, for example a web address."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claims:
+class Claims(NamedTuple):
     """What a code says of itself. Times are Unix seconds; `cti` is 16 bytes that only the platform can read."""
 
     issued_at: int
@@ -55,8 +54,7 @@ class Claims:
     cti: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """An opened code. Nothing in it is to be believed before `signature` was checked over `signed`."""
 
     key_id: KeyId

@@ -4,8 +4,8 @@ Looks at cards that are asked for together share one statement and one Redis rou
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Engine
@@ -37,8 +37,7 @@ class TooManyCodes(EhcError):
     code = "too-many-codes"
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(NamedTuple):
     """A code is asked for: which card, for which client, and which key would sign it."""
 
     card_id: UUID
@@ -46,8 +45,7 @@ class Wish:
     key_id: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """What the database says about a wish. `serial` is None for no card or no grant; `wait` is seconds, 0 for none."""
 
     serial: int | None
@@ -56,8 +54,7 @@ class Look:
     wait: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(NamedTuple):
     """A code as it leaves: its text, and when to show it, to fetch the next one, and to stop."""
 
     text: str

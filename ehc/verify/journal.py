@@ -6,9 +6,8 @@ together share it (`ehc/grouping.py`). Redis has no part in it; with PostgreSQL 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine
@@ -22,8 +21,7 @@ SAME_SCAN = timedelta(seconds=10)
 """Scanners read twice: the terminal that spent a code gets the same verification again within this time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(NamedTuple):
     """One presentation, with everything about it that was decided before the database is asked."""
 
     id: UUID
@@ -43,8 +41,7 @@ class Scan:
     key_id: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(NamedTuple):
     """What the database decided. For a repeated scan, `id`, `at` and `step` are those of the first one.
 
     `card_id` and what follows it are None unless the code was accepted.

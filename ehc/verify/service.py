@@ -1,8 +1,8 @@
 """A check, step by step (the order is argued in `docs/architecture.md`)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from ehc.callers import Caller
@@ -35,8 +35,7 @@ class Refused(Exception):
         self.reason, self.claims, self.key_id = reason, claims, key_id
 
 
-@dataclass(frozen=True, slots=True)
-class Presentation:
+class Presentation(NamedTuple):
     """What a terminal sends: the text it read, and where and for what it was read."""
 
     text: str

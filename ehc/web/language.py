@@ -7,6 +7,8 @@ from ehc.errors import Text
 
 def language() -> str:
     """`zh-CN` or `en`, for this request."""
+    if "Accept-Language" not in request.headers:
+        return "zh-CN"
     for tag, quality in request.accept_languages:  # the most wanted first
         word = tag.lower().partition("-")[0]
         if quality > 0 and word in {"zh", "en", "*"}:

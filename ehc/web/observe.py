@@ -20,12 +20,12 @@ SECONDS = Histogram(
 
 # A UUID or 32 hex digits, as tracing systems make them: nothing that could be a document or phone number gets into a log.
 _GIVEN_ID = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_HEADERS = (
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "no-referrer"),
-    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
-    ("Cache-Control", "no-store"),
-)
+_HEADERS = {
+    "x-content-type-options": ("X-Content-Type-Options", "nosniff"),
+    "referrer-policy": ("Referrer-Policy", "no-referrer"),
+    "content-security-policy": ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    "cache-control": ("Cache-Control", "no-store"),
+}
 
 log = structlog.get_logger("ehc.requests")
 
@@ -50,7 +50,7 @@ def _end(response: Response) -> Response:
     status = response.status_code
     present = {name.lower() for name, _ in response.headers}
     response.headers.extend(
-        [("X-Request-Id", request_id), *(pair for pair in _HEADERS if pair[0].lower() not in present)]
+        [("X-Request-Id", request_id), *(pair for name, pair in _HEADERS.items() if name not in present)]
     )
     counter, timer = _watched(route, method, status)
     counter.inc()
