@@ -83,7 +83,9 @@ def main() -> int:
     told = {line.name: {"value": round(line.value, 3), "target": line.target, "ok": line.ok} for line in lines}
     (VAR / "bench.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     missed = sum(not line.ok for line in lines)
-    print(f"\n{missed} of {sum(line.target is not None for line in lines)} targets missed; written to {VAR / 'bench.json'}")
+    print(
+        f"\n{missed} of {sum(line.target is not None for line in lines)} targets missed; written to {VAR / 'bench.json'}"
+    )
     return 0
 
 
