@@ -54,6 +54,11 @@ class Unavailable(EhcError):
     code = "unavailable"
 
 
+DATABASE_AWAY = Text(
+    "数据库暂不可用，本次未受理，请稍后重试。", "The database is away and nothing was accepted. Try again shortly."
+)
+
+
 class WrongFields:
     """Collects the `InvalidValue`s of several readings, so that one answer names every wrong member.
 

@@ -4,18 +4,20 @@ A batch goes in as one JSON text, which costs the database little and us far les
 connection comes from the engine's pool, is kept, and is replaced after a failure.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import orjson
 import psycopg
 from sqlalchemy import Engine, PoolProxiedConnection, event
 
-from ehc.errors import Text, Unavailable
+from ehc.errors import DATABASE_AWAY, Unavailable
 
-_AWAY = Text(
-    "数据库暂不可用，本次未受理，请稍后重试。", "The database is away and nothing was accepted. Try again shortly."
-)
+
+class Record(Protocol):
+    """What goes into a batch: a named tuple."""
+
+    def _asdict(self) -> dict[str, Any]: ...
 
 
 class Line:
@@ -27,13 +29,13 @@ class Line:
         self._cursor: psycopg.Cursor[tuple[Any, ...]] | None = None
         event.listen(engine, "engine_disposed", lambda _: self._drop())  # the pool closes only what it was given back
 
-    def run(self, statement: str, batch: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+    def run(self, statement: str, batch: Sequence[Record]) -> list[tuple[Any, ...]]:
         """The rows of a statement whose one parameter is the batch as JSON. Raises `Unavailable`."""
         try:
             return self._open().execute(statement, (as_json(batch),)).fetchall()
         except (psycopg.OperationalError, psycopg.InterfaceError):
             self._drop()
-            raise Unavailable(_AWAY, retry_after=2) from None
+            raise Unavailable(DATABASE_AWAY, retry_after=2) from None
         except BaseException:
             self._drop()
             raise
@@ -54,11 +56,11 @@ class Line:
         self._held = self._cursor = None
 
 
-def as_json(batch: Sequence[Mapping[str, Any]]) -> str:
-    """A batch as PostgreSQL's `json_to_recordset` reads it. Bytes come as `bytea` text (`octets`)."""
-    return orjson.dumps(batch).decode()
+def as_json(batch: Sequence[Record]) -> str:
+    """A batch as PostgreSQL's `json_to_recordset` reads it: the fields of each item, and its `position` from 0."""
+    return orjson.dumps([{"position": n, **item._asdict()} for n, item in enumerate(batch)], default=_octets).decode()
 
 
-def octets(data: bytes | None) -> str | None:
-    """Bytes in the text form of `bytea`."""
-    return None if data is None else "\\x" + data.hex()
+def _octets(data: bytes) -> str:
+    """Bytes, the one kind of value that JSON lacks here, in the text form of `bytea`."""
+    return "\\x" + data.hex()

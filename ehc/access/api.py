@@ -74,9 +74,7 @@ def blueprint(deps: AccessDeps) -> Blueprint:
         client_id, secret = _credentials()
         now = deps.clock.now()
         with deps.work() as session:
-            caller = (
-                None if "\x00" in client_id else clients.prove(session, client_id, secret)
-            )  # no text column holds NUL
+            caller = clients.prove(session, client_id, secret)
         if caller is None:
             raise TokenRefused("invalid_client", _BAD_CLIENT, 401)
         scopes = _scopes(caller)

@@ -1,6 +1,7 @@
 """Granian as a child process, as production runs it: `granian --interface wsgi wsgi:app`."""
 
 import os
+import random
 import socket
 import sys
 import time
@@ -133,8 +134,12 @@ def require_free(host: str, port: int, *, patience: float = 4.0) -> None:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of 127.0.0.1 that nothing listens on now.
+
+    Below the ports that systems give to callers: one of those, asked for while nobody listens, could answer itself.
+    """
+    while True:
+        port = random.randrange(12_000, 32_000)  # noqa: S311 - any free one will do
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

@@ -22,7 +22,7 @@ from ehc.grouping import Grouped
 from ehc.issuer.limits import IssueLimit
 from ehc.keystore.refreshed import Refreshed
 from ehc.keystore.signing_keys import DatedSigner, signer_at
-from ehc.line import Line, octets
+from ehc.line import Line
 
 
 class CardNotActive(EhcError):
@@ -107,19 +107,12 @@ class CodeDesk:
         return _mint(look.serial, signer, cti_key=self._cti_key(), now=self._clock.now())
 
     def _look(self, wishes: list[Wish]) -> list[Look]:
-        batch = [
-            {"position": n, "card_id": wish.card_id, "client_id": wish.client_id, "key_id": octets(wish.key_id)}
-            for n, wish in enumerate(wishes)
-        ]
-        looks = [Look(*row) for row in self._line.run(_LOOK, batch)]
-        serials = [look.serial for look in looks if look.serial is not None and look.status == CardStatus.ACTIVE]
-        waits = iter(self._limit.spend(serials, now=self._clock.now()) if serials else ())
-        return [
-            Look(look.serial, look.status, look.key_good, next(waits))
-            if look.serial is not None and look.status == CardStatus.ACTIVE
-            else look
-            for look in looks
-        ]
+        looks = [Look(*row) for row in self._line.run(_LOOK, wishes)]
+        served = {n: look.serial for n, look in enumerate(looks) if look.serial and look.status == CardStatus.ACTIVE}
+        waits = self._limit.spend(list(served.values()), now=self._clock.now())
+        for n, wait in zip(served, waits, strict=True):
+            looks[n] = looks[n]._replace(wait=wait)
+        return looks
 
 
 def _mint(serial: int, signer: SoftwareSigner, *, cti_key: CtiKey, now: datetime) -> Code:

@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine
 
 from ehc.grouping import Grouped
-from ehc.line import Line, as_json, octets
+from ehc.line import Line, as_json
 from ehc.verify.models import NO_CARD
 from ehc.verify.reasons import Reason
 
@@ -116,31 +116,7 @@ FROM settled ORDER BY position
 
 def settle(connection: Connection, scans: list[Scan]) -> list[Settled]:
     """Settle scans within a transaction; never commits. No two of them may present the same code."""
-    return _settled(connection.exec_driver_sql(_SETTLE, (as_json(_records(scans)),)))
-
-
-def _records(scans: list[Scan]) -> list[dict[str, Any]]:
-    return [
-        {
-            "position": position,
-            "id": scan.id,
-            "at": scan.at,
-            "client_id": scan.client_id,
-            "institution_id": scan.institution_id,
-            "step": scan.step,
-            "channel": scan.channel,
-            "department": scan.department,
-            "operator": octets(scan.operator),
-            "request_id": scan.request_id,
-            "disclosed": scan.disclosed,
-            "refused": scan.refused,
-            "serial": scan.serial,
-            "cti": octets(scan.cti),
-            "expires_at": scan.expires_at,
-            "key_id": octets(scan.key_id),
-        }
-        for position, scan in enumerate(scans)
-    ]
+    return _settled(connection.exec_driver_sql(_SETTLE, (as_json(scans),)))
 
 
 def _settled(rows: Iterable[Sequence[Any]]) -> list[Settled]:
@@ -159,7 +135,7 @@ class Journal:
         return self._group.submit(scan)
 
     def _flush(self, scans: list[Scan]) -> list[Settled]:
-        return _settled(self._line.run(_SETTLE, _records(scans)))
+        return _settled(self._line.run(_SETTLE, scans))
 
 
 def _code(scan: Scan) -> bytes | UUID:

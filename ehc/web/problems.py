@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from ehc.errors import EhcError, FieldError, InvalidValue, Text, Unavailable
+from ehc.errors import DATABASE_AWAY, EhcError, FieldError, InvalidValue, Text, Unavailable
 from ehc.web.language import language, said
 
 log = structlog.get_logger(__name__)
@@ -34,9 +34,6 @@ _GENERIC = Text("请求无法处理，请核对地址和方法。", "The request
 _INTERNAL = Text(
     "服务器内部错误，已记录；请凭 request_id 联系运维。",
     "Something failed here and was logged. Quote request_id to the operators.",
-)
-_AWAY = Text(
-    "数据库暂不可用，本次未受理，请稍后重试。", "The database is away and nothing was accepted. Try again shortly."
 )
 _TOO_LARGE = Text("请求体超过 64 KiB，请缩小后重试。", "The body is larger than 64 KiB.")
 
@@ -75,7 +72,7 @@ class Problems:
             return _http(error)
         if database_away(error):
             log.error("database away", error=type(error).__name__)
-            return problem(503, Unavailable.code, _AWAY, retry_after=2)
+            return problem(503, Unavailable.code, DATABASE_AWAY, retry_after=2)
         log.error("unhandled error", exc_info=_without_values(error))
         return problem(500, "internal", _INTERNAL)
 

@@ -1,7 +1,6 @@
 """A whole deployment for a test: a database with clients in it, and server processes that serve it."""
 
 import os
-import random
 import socket
 import time
 from collections.abc import Callable
@@ -22,7 +21,8 @@ from ehc.clock import SystemClock
 from ehc.commands.context import Deployment
 from ehc.commands.db import make_partitions, upgrade_tables
 from ehc.commands.keys import init_keys
-from ehc.dev.granian import Granian
+from ehc.dev.granian import Granian, free_port
+from ehc.dev.postgres import EmbeddedPostgres
 from ehc.settings import Settings
 from tests.e2e.peers import Peer, Unanswered, Wires
 from tests.e2e.processes import alive, family, send
@@ -32,13 +32,13 @@ MANY = {"EHC_CODES_PER_MINUTE": "1000000"}
 """No limit that a test would meet."""
 
 
-def free_port() -> int:
-    """Below the ports that systems give to callers: one of those, asked for while nobody listens, could answer itself."""
-    while True:
-        port = random.randrange(12_000, 32_000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind((HOST, port))
-            return port
+def own_database(postgres: EmbeddedPostgres) -> str:
+    """A database with all tables and keys on a PostgreSQL of the test's own; its URL."""
+    engine = create_engine(postgres.url("postgres"), isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    with engine.connect() as connection:
+        connection.execute(text("CREATE DATABASE ehc"))
+    prepare_database(postgres.url("ehc"))
+    return postgres.url("ehc")
 
 
 def eventually(condition: Callable[[], bool], *, seconds: float = 10, every: float = 0.05) -> bool:

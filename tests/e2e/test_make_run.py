@@ -21,8 +21,9 @@ from typing import Any
 
 import pytest
 
+from ehc.dev.granian import free_port
 from tests.e2e.processes import alive, family, touching
-from tests.e2e.sites import HOST, allowed, eventually, free_port
+from tests.e2e.sites import HOST, allowed, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 SECOND_START_SECONDS = 5

@@ -8,14 +8,12 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from sqlalchemy import create_engine, text
-from sqlalchemy.pool import NullPool
 
 from ehc.dev import main_job
 from ehc.dev.postgres import EmbeddedPostgres
 from tests.e2e.conftest import Found
 from tests.e2e.peers import Peer, Unanswered
-from tests.e2e.sites import Site, prepare_database
+from tests.e2e.sites import Site, own_database
 from tests.support.service import citizen_number, person
 
 PEOPLE = [
@@ -48,11 +46,7 @@ def postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
 @pytest.fixture
 def talkative(found: Found, postgres: EmbeddedPostgres) -> Site:
     """A site that logs all it ever logs, on a PostgreSQL whose log is ours to read."""
-    engine = create_engine(postgres.url("postgres"), isolation_level="AUTOCOMMIT", poolclass=NullPool)
-    with engine.connect() as connection:
-        connection.execute(text("CREATE DATABASE ehc"))
-    prepare_database(postgres.url("ehc"))
-    site = found(postgres.url("ehc"))
+    site = found(own_database(postgres))
     site.launch(workers=2, EHC_LOG_LEVEL="DEBUG", EHC_CODES_PER_MINUTE="3")
     return site
 

@@ -7,14 +7,12 @@ from pathlib import Path
 from signal import Signals
 
 import pytest
-from sqlalchemy import create_engine, text
-from sqlalchemy.pool import NullPool
 
 from ehc.dev.postgres import EmbeddedPostgres
 from tests.e2e.conftest import Found
 from tests.e2e.peers import Call, Load, show_and_scan
 from tests.e2e.processes import family, send
-from tests.e2e.sites import Site, allowed, eventually, prepare_database
+from tests.e2e.sites import Site, allowed, eventually, own_database
 
 CLIENTS = 12
 RECOVERY_SECONDS = 5
@@ -39,11 +37,7 @@ def postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
 @pytest.fixture
 def loaded(found: Found, postgres: EmbeddedPostgres) -> Site:
     """A site on a PostgreSQL of this test's own, which it may stop."""
-    engine = create_engine(postgres.url("postgres"), isolation_level="AUTOCOMMIT", poolclass=NullPool)
-    with engine.connect() as connection:
-        connection.execute(text("CREATE DATABASE ehc"))
-    prepare_database(postgres.url("ehc"))
-    site = found(postgres.url("ehc"))
+    site = found(own_database(postgres))
     site.launch()
     return site
 
