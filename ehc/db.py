@@ -1,6 +1,6 @@
 """The database's base: one declarative base for every room's tables, one way to open a transaction."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -28,15 +28,29 @@ UnitOfWork = Callable[[], AbstractContextManager[Session]]
 """What `unit_of_work` makes for an engine: `with work() as session:` is one transaction."""
 
 
-def unit_of_work(engine: Engine) -> UnitOfWork:
-    """A maker of transactions: committed when the block ends, rolled back when it raises."""
+def unit_of_work(engine: Engine, *, info: Mapping[str, Any] | None = None) -> UnitOfWork:
+    """A maker of transactions: committed when the block ends, rolled back when it raises.
+
+    `info` is what every session carries in `Session.info`; the audit log finds its key there (`ehc.audit.hashing`).
+    """
 
     @contextmanager
     def work() -> Iterator[Session]:
-        with Session(engine, expire_on_commit=False) as session, session.begin():
+        with Session(engine, expire_on_commit=False, info=dict(info or {})) as session, session.begin():
             yield session
 
     return work
+
+
+def until_none(work: UnitOfWork, step: Callable[[Session], int]) -> int:
+    """Run a step in one transaction after another until it has nothing more to do; returns how much it did in all."""
+    total = 0
+    while True:
+        with work() as session:
+            done = step(session)
+        total += done
+        if not done:
+            return total
 
 
 def engine_options(*, pool_size: int, application: str) -> dict[str, Any]:
