@@ -1,0 +1,64 @@
+"""Tells running simulators whom to know and how to fail, and reads what they were sent."""
+
+import json
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+
+class OrderError(Exception):
+    """The simulators did not take an order, or are not there."""
+
+
+@dataclass(frozen=True)
+class Controls:
+    """The `/simulator/…` paths of the simulators at `url`. Every method raises `OrderError`."""
+
+    url: str
+
+    def state(self) -> dict[str, Any]:
+        """Modes, counts and rules."""
+        return self._send("/simulator/")
+
+    def add_person(
+        self, *, name: str, id_type: str, id_number: str, birth_date: date | None = None, status: str = "normal"
+    ) -> None:
+        """Hold this person. `status` is that of the document: normal, lost, expired or cancelled."""
+        born = birth_date.isoformat() if birth_date is not None else None
+        person = {"name": name, "id_type": id_type, "id_number": id_number, "birth_date": born, "status": status}
+        self._send("/simulator/people", person)
+
+    def mark_dead(self, *, id_type: str, id_number: str, death_date: date) -> None:
+        """The holder of a document died: checks answer so, and there is one more notice."""
+        died = {"id_type": id_type, "id_number": id_number, "death_date": death_date.isoformat()}
+        self._send("/simulator/deaths", died)
+
+    def deaths(self) -> list[dict[str, Any]]:
+        """Every death notice, the oldest first."""
+        notices: list[dict[str, Any]] = self._send("/simulator/deaths")["deaths"]
+        return notices
+
+    def set_mode(self, mode: str, *, party: str | None = None, seconds: float = 0) -> None:
+        """How `identity`, `sms`, or both for None, answer from now on; `seconds` is for `slow`."""
+        self._send("/simulator/mode", {"mode": mode, "party": party, "seconds": seconds})
+
+    def messages(self, phone: str | None = None) -> list[dict[str, Any]]:
+        """Messages sent, to one phone or to all, the newest first."""
+        sent: list[dict[str, Any]] = self._send("/simulator/messages")["messages"]
+        return [message for message in sent if phone in (None, message["phone"])]
+
+    def clear(self) -> None:
+        """Forget everybody and every message; answer normally."""
+        self._send("/simulator/clear", {})
+
+    def _send(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        data = json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"})  # noqa: S310 - ours
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - ours
+                found: dict[str, Any] = json.load(answer)
+                return found
+        except (OSError, ValueError) as error:
+            raise OrderError(f"{path}: {type(error).__name__}") from None

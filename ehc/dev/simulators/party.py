@@ -1,0 +1,79 @@
+"""What both simulated parties share: whom they listen to, how they answer, and how they have been told to fail."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from secrets import token_bytes
+from threading import Lock
+from typing import Any
+
+from ehc.outside.signed_http import FRESH, PartyKey, signed_by
+
+MODES = {
+    "normal": "answers",
+    "down": "closes the connection without reading the question",
+    "slow": "answers after `seconds`",
+    "lost-answer": "does what was asked, then closes the connection without an answer",
+    "wrong-signature": "signs its answer with another key of the same name",
+    "garbage": "signs an answer that is no JSON",
+    "http-500": "answers 500 and does nothing",
+}
+
+
+@dataclass
+class Party:
+    """One simulated party: its key, what it does at each of its paths, and its present mode. Threads share it."""
+
+    key: PartyKey
+    acts: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]]
+    mode: str = "normal"
+    seconds: float = 0.0
+    asked: int = 0
+    waiting: int = 0
+    most_waiting: int = 0
+    _seen: dict[str, float] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def reset(self) -> None:
+        """Back to normal, counting from nought."""
+        with self._lock:
+            self.mode, self.seconds, self.asked, self.most_waiting = "normal", 0.0, 0, self.waiting
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Counts a question for as long as the block runs."""
+        with self._lock:
+            self.asked, self.waiting = self.asked + 1, self.waiting + 1
+            self.most_waiting = max(self.most_waiting, self.waiting)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.waiting -= 1
+
+    def admits(self, path: str, headers: Mapping[str, str], body: bytes) -> bool:
+        """Whether the request is signed with our key, fresh, and not one that was seen before."""
+        at, nonce, now = headers.get("X-Ehc-Time", ""), headers.get("X-Ehc-Nonce", ""), time.time()
+        if not (at.isascii() and at.isdigit() and len(at) <= 12 and len(nonce) == 32):
+            return False
+        signature = self.key.sign_request(path, int(at), nonce, body)
+        if not signed_by(signature, headers, key=self.key, now=int(now)):
+            return False
+        with self._lock:
+            # a request may be dated FRESH ahead, and is fresh for as long again after that
+            self._seen = {one: seen for one, seen in self._seen.items() if seen > now - 2 * FRESH - 1}
+            known = nonce in self._seen
+            self._seen[nonce] = now
+        return not known
+
+    def signed(self, path: str, nonce: str, body: bytes) -> dict[str, str]:
+        """The headers of a 200 answer with this body, as the present mode signs."""
+        key = PartyKey(self.key.key_id, token_bytes(32)) if self.mode == "wrong-signature" else self.key
+        at = int(time.time())
+        return {
+            "X-Ehc-Key": key.key_id,
+            "X-Ehc-Time": str(at),
+            "X-Ehc-Nonce": nonce,
+            "X-Ehc-Signature": key.sign_answer(200, path, at, nonce, body),
+        }

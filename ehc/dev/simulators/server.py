@@ -1,0 +1,190 @@
+"""The simulators' HTTP: the parties' own paths, and `/simulator/…` on loopback, where they are told what to be."""
+
+import ipaddress
+import json
+import time
+from collections.abc import Callable, Mapping
+from datetime import date
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+from urllib3 import HTTPHeaderDict
+
+from ehc.clock import SystemClock, local_day
+from ehc.core.documents import Document, read_document
+from ehc.core.names import normal_name
+from ehc.dev.simulators.party import MODES, Party
+from ehc.dev.simulators.phones import DEAD_END, Phones
+from ehc.dev.simulators.register import BY_NAME, STATUSES, Person, Register
+from ehc.errors import InvalidValue
+from ehc.outside.signed_http import LIMIT, PartyKey
+
+_WRONG = (InvalidValue, KeyError, TypeError, ValueError, AttributeError)
+
+
+class SimulatorServer(ThreadingHTTPServer):
+    """Both parties on one address. `serve_forever` serves until `shutdown`."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(
+        self, address: tuple[str, int], *, identity_key: PartyKey, sms_key: PartyKey, unknown: str = "match"
+    ) -> None:
+        self.unknown = unknown
+        self.register, self.phones = Register(unknown=unknown), Phones()
+        self.parties = {
+            "identity": Party(
+                identity_key,
+                {"/v1/identity-checks": self.register.finding, "/v1/death-notices": self.register.page},
+            ),
+            "sms": Party(sms_key, {"/v1/messages": self.phones.accept}),
+        }
+        super().__init__(address, _Handler)
+
+    def server_bind(self) -> None:
+        """As the base, without asking the name service for our own name, which can take seconds."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    @property
+    def url(self) -> str:
+        """The base URL of both parties."""
+        return f"http://{self.server_name}:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1  # head and body leave together
+    timeout = 60
+    server: SimulatorServer
+
+    def do_GET(self) -> None:
+        """A view of the simulators."""
+        views: dict[str, Callable[[], Any]] = {
+            "/simulator/": self._state,
+            "/simulator/deaths": lambda: {"deaths": self.server.register.deaths()},
+            "/simulator/messages": lambda: {"messages": self.server.phones.messages()},
+        }
+        self._control(views, lambda view: view())
+
+    def do_POST(self) -> None:
+        """A question to one of the parties, or an order to the simulators."""
+        path = self.path
+        for party in self.server.parties.values():
+            if path in party.acts:
+                with party.counted():
+                    self._as_party(party, party.acts[path])
+                return
+        body = self._body()
+        orders: dict[str, Callable[[dict[str, Any]], None]] = {
+            "/simulator/people": self._add_person,
+            "/simulator/deaths": self._mark_dead,
+            "/simulator/mode": self._set_mode,
+            "/simulator/clear": self._clear,
+        }
+        self._control(orders, lambda order: order(_object(body)))
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Says nothing: what could be said would be about people."""
+
+    def _as_party(self, party: Party, act: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        mode, seconds, headers = party.mode, party.seconds, HTTPHeaderDict(self.headers.items())
+        if mode == "down":
+            self.close_connection = True
+            return
+        body = self._body()
+        if not party.admits(self.path, headers, body):
+            self._send(401, {"error": "not signed as docs/outside-parties.md says, not fresh, or seen before"})
+            return
+        if mode == "slow":
+            time.sleep(seconds)
+        if mode == "http-500":
+            self._send(500, {"error": "told to fail"})
+            return
+        try:
+            answer = json.dumps(act(_object(body))).encode()
+        except _WRONG:
+            self._send(400, {"error": "not a question of docs/outside-parties.md"})
+            return
+        if mode == "lost-answer":
+            self.close_connection = True
+            return
+        if mode == "garbage":
+            answer = b"\x00garbage"
+        self._send(200, answer, party.signed(self.path, headers["X-Ehc-Nonce"], answer))
+
+    def _control(self, known: Mapping[str, Any], act: Callable[[Any], Any]) -> None:
+        host = urlsplit(f"//{self.headers.get('Host', '')}").hostname
+        if not ipaddress.ip_address(self.client_address[0]).is_loopback or host not in ("127.0.0.1", "localhost"):
+            self._send(403, {"error": "the simulators take orders from their own machine only"})
+        elif self.path not in known:
+            self._send(404, {"error": "see docs/outside-parties.md"})
+        else:
+            try:
+                told = act(known[self.path])
+            except _WRONG:
+                self._send(400, {"error": "not an order of docs/outside-parties.md, section 6"})
+            else:
+                self._send(200, told if told is not None else {"done": True})
+
+    def _state(self) -> dict[str, Any]:
+        counts = {
+            name: {"mode": one.mode, "asked": one.asked, "waiting": one.waiting, "most_waiting": one.most_waiting}
+            for name, one in self.server.parties.items()
+        }
+        rules = {"unknown": self.server.unknown, "name_endings": BY_NAME, "phones_refused": f"…{DEAD_END}"}
+        return {"SIMULATOR": "not an identity authority, not an SMS gateway", "parties": counts, "rules": rules}
+
+    def _add_person(self, told: dict[str, Any]) -> None:
+        status, born = told.get("status", "normal"), told.get("birth_date")
+        if status not in STATUSES:
+            raise ValueError
+        birth_date = date.fromisoformat(born).isoformat() if born is not None else None
+        self.server.register.add(Person(normal_name(told["name"]), _document(told), birth_date, status))
+
+    def _mark_dead(self, told: dict[str, Any]) -> None:
+        self.server.register.mark_dead(_document(told), date.fromisoformat(told["death_date"]))
+
+    def _set_mode(self, told: dict[str, Any]) -> None:
+        named, mode, seconds = told.get("party"), told["mode"], float(told.get("seconds", 0))
+        if mode not in MODES or not 0 <= seconds <= 60:
+            raise ValueError
+        for party in [self.server.parties[named]] if named else self.server.parties.values():
+            party.mode, party.seconds = mode, seconds
+
+    def _clear(self, _: dict[str, Any]) -> None:
+        self.server.register.clear()
+        self.server.phones.clear()
+        for party in self.server.parties.values():
+            party.reset()
+
+    def _body(self) -> bytes:
+        length = self.headers.get("Content-Length", "0")
+        if not length.isdigit() or int(length) > LIMIT:
+            self.close_connection = True
+            return b""
+        return self.rfile.read(int(length))
+
+    def _send(self, status: int, answer: dict[str, Any] | bytes, headers: Mapping[str, str] | None = None) -> None:
+        body = answer if isinstance(answer, bytes) else json.dumps(answer, ensure_ascii=False).encode()
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    found = json.loads(body or b"{}")
+    if not isinstance(found, dict):
+        raise TypeError
+    return found
+
+
+def _document(told: dict[str, Any]) -> Document:
+    return read_document(told["id_type"], told["id_number"], today=local_day(SystemClock().now()))
