@@ -10,6 +10,7 @@ from ehc.crypto.wrapping import KeyEncryptingKey
 from ehc.keystore import ring, secret_keys, signing_keys
 from ehc.keystore.ring import Purpose, state_of
 from ehc.keystore.secret_keys import SecretPurpose
+from ehc.outside.signed_http import PartyKey
 
 _PURPOSE = click.Choice([str(purpose) for purpose in Purpose])
 
@@ -25,6 +26,17 @@ def make_kek(path: Path) -> None:
     """Write a new key-encrypting key to a file that only its owner can read. Keep a copy in a safe place."""
     try:
         KeyEncryptingKey.make_file(path, demo=False)
+    except FileExistsError:
+        raise click.ClickException("该文件已存在，不会覆盖。 The file exists and is not overwritten.") from None
+
+
+@keys.command("make-party-key")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("key_id")
+def make_party_key(path: Path, key_id: str) -> None:
+    """Write a new key to share with an outside party (docs/outside-parties.md). Give them a copy over a safe channel."""
+    try:
+        PartyKey.make_file(path, key_id)
     except FileExistsError:
         raise click.ClickException("该文件已存在，不会覆盖。 The file exists and is not overwritten.") from None
 
@@ -80,13 +92,25 @@ def revoke(place: Deployment, key_id: str) -> None:
 @deployment
 def import_security_key(place: Deployment, path: Path) -> None:
     """Take the card-id security key (安全密钥) of the province from a file with 32 hex digits. New cards use it."""
+    _import(place, SecretPurpose.CARD_ID, path)
+
+
+@keys.command("import-protection-key")
+@click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@deployment
+def import_protection_key(place: Deployment, path: Path) -> None:
+    """Take the protection key (保护密钥) of the province from a file with 32 hex digits. New national codes use it."""
+    _import(place, SecretPurpose.PROTECTION, path)
+
+
+def _import(place: Deployment, purpose: SecretPurpose, path: Path) -> None:
     try:
         key = bytes.fromhex(path.read_text(encoding="ascii"))
         with place.work() as session:
-            number = secret_keys.store(session, place.kek, SecretPurpose.CARD_ID, key, at=place.clock.now())
+            number = secret_keys.store(session, place.kek, purpose, key, at=place.clock.now())
     except ValueError:
         raise click.ClickException("文件应为 32 位十六进制数。 The file has 32 hex digits.") from None
-    click.echo(f"card-id key version {number}")
+    click.echo(f"{purpose} key version {number}")
 
 
 def init_keys(place: Deployment) -> list[str]:

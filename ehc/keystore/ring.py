@@ -17,10 +17,15 @@ from ehc.keystore.models import SigningKeyRow
 
 
 class Purpose(StrEnum):
-    """What a key signs: codes that residents show, or the bearer tokens of clients."""
+    """What a key signs: codes that residents show, printed codes, the bearer tokens of clients, the ties of the audit log.
+
+    Prints have keys of their own, so that revoking the key of codes on screens does not end every card on paper.
+    """
 
     CODE = "code"
+    PRINT = "print"
     TOKEN = "token"  # noqa: S105 - the name of a purpose
+    AUDIT = "audit"
 
 
 class KeyState(StrEnum):
@@ -41,15 +46,16 @@ def state_of(key: SigningKeyRow, now: datetime) -> KeyState:
     return KeyState.ACTIVE if key.signs_until is None or now < key.signs_until else KeyState.RETIRED
 
 
-def signing_keys(session: Session, purpose: Purpose) -> list[SigningKeyRow]:
-    """Every key of a purpose, the newest first."""
+def signing_keys(session: Session, *purposes: Purpose) -> list[SigningKeyRow]:
+    """Every key of some purposes, the newest first."""
     newest_first = SigningKeyRow.signs_from.desc(), SigningKeyRow.created_at.desc()
-    return list(session.scalars(select(SigningKeyRow).where(SigningKeyRow.purpose == purpose).order_by(*newest_first)))
+    mine = select(SigningKeyRow).where(SigningKeyRow.purpose.in_(purposes))
+    return list(session.scalars(mine.order_by(*newest_first)))
 
 
-def load_ring(session: Session, purpose: Purpose) -> KeyRing:
+def load_ring(session: Session, *purposes: Purpose) -> KeyRing:
     """All keys that were not revoked: pending ones too, so that a worker whose clock is behind knows them already."""
-    rows = (row for row in signing_keys(session, purpose) if row.revoked_at is None)
+    rows = (row for row in signing_keys(session, *purposes) if row.revoked_at is None)
     return KeyRing(VerifyKey(public_key(row), row.signs_from, row.signs_until) for row in rows)
 
 

@@ -1,5 +1,9 @@
-"""Symmetric keys: for sealing fields, for blind indexes, for the `cti` of codes, and the card-id security key (安全密钥)."""
+"""Symmetric keys: for sealing fields, for blind indexes, for the `cti` of codes, the audit log, and the province's own.
 
+The security key (安全密钥) makes card ids, the protection key (保护密钥) the validity of national codes (national rules 1.2).
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -18,15 +22,24 @@ from ehc.keystore.models import SecretKeyRow
 
 
 class SecretPurpose(StrEnum):
-    """What a symmetric key is for."""
+    """What a symmetric key is for. `AUDIT` comes first: that the others were made may already be recorded with it."""
 
+    AUDIT = "audit"
     SEAL = "seal"
     BLIND_INDEX = "blind-index"
     CTI = "cti"
     CARD_ID = "card-id"
+    PROTECTION = "protection"
 
 
-_SIZES = {SecretPurpose.SEAL: 32, SecretPurpose.BLIND_INDEX: 32, SecretPurpose.CTI: 16, SecretPurpose.CARD_ID: 16}
+_SIZES = {
+    SecretPurpose.AUDIT: 32,
+    SecretPurpose.SEAL: 32,
+    SecretPurpose.BLIND_INDEX: 32,
+    SecretPurpose.CTI: 16,
+    SecretPurpose.CARD_ID: 16,
+    SecretPurpose.PROTECTION: 16,
+}
 
 
 class SampleKeyRefused(EhcError):
@@ -37,13 +50,19 @@ class SampleKeyRefused(EhcError):
 
 @dataclass(frozen=True)
 class Secrets:
-    """The symmetric keys of the service, ready for use. `security_key` makes card ids (national rules 1.2)."""
+    """The symmetric keys of the service, ready for use.
+
+    `security_key` makes card ids (national rules 1.2). `protection_keys` are by version, the greatest in use; older ones
+    still open the codes that they made. `audit_key` links the audit log where HMAC-SM3 is set.
+    """
 
     sealer: Sealer
     blind_index: BlindIndex
     cti: CtiKey
     security_key: bytes = field(repr=False)
     security_key_version: int
+    protection_keys: Mapping[int, bytes] = field(repr=False)
+    audit_key: audit.HmacKey
 
 
 def create_missing(session: Session, kek: KeyEncryptingKey, *, at: datetime) -> list[SecretPurpose]:
@@ -80,16 +99,34 @@ def load(session: Session, kek: KeyEncryptingKey) -> Secrets:
         keys[purpose][row.version] = kek.unwrap(row.wrapped_key, _context(purpose, row.version))
     for purpose, versions in keys.items():
         if not versions:
-            raise LookupError(f"no {purpose} key is stored; run `ehc keys init`")
+            raise _no_key(purpose)
     version, security_key = max(keys[SecretPurpose.CARD_ID].items())
-    _refuse_sample(security_key)
+    for key in (security_key, *keys[SecretPurpose.PROTECTION].values()):
+        _refuse_sample(key)
     return Secrets(
         sealer=Sealer(keys[SecretPurpose.SEAL]),
         blind_index=BlindIndex(max(keys[SecretPurpose.BLIND_INDEX].items())[1]),
         cti=CtiKey(max(keys[SecretPurpose.CTI].items())[1]),
         security_key=security_key,
         security_key_version=version,
+        protection_keys=keys[SecretPurpose.PROTECTION],
+        audit_key=audit.HmacKey(*max(keys[SecretPurpose.AUDIT].items())),
     )
+
+
+def audit_keys(session: Session, kek: KeyEncryptingKey) -> list[audit.HmacKey]:
+    """Every version of the key that links the audit log by HMAC-SM3, the newest first. Raises `KekError`, `LookupError`."""
+    purpose = SecretPurpose.AUDIT
+    newest_first = SecretKeyRow.version.desc()
+    rows = session.scalars(select(SecretKeyRow).where(SecretKeyRow.purpose == purpose).order_by(newest_first))
+    found = [audit.HmacKey(row.version, kek.unwrap(row.wrapped_key, _context(purpose, row.version))) for row in rows]
+    if not found:
+        raise _no_key(purpose)
+    return found
+
+
+def _no_key(purpose: SecretPurpose) -> LookupError:
+    return LookupError(f"no {purpose} key is stored; run `ehc keys init`")
 
 
 def _refuse_sample(key: bytes) -> None:

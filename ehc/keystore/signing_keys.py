@@ -90,7 +90,14 @@ def revoke(session: Session, kek: KeyEncryptingKey, key_id: KeyId, *, now: datet
 
 def load_signers(session: Session, kek: KeyEncryptingKey, purpose: Purpose) -> tuple[DatedSigner, ...]:
     """Every signer of a purpose that was not revoked, the newest first, each checked against its published key."""
-    return tuple(_load(row, kek) for row in signing_keys(session, purpose) if row.revoked_at is None)
+    return tuple(prove(row, kek) for row in signing_keys(session, purpose) if row.revoked_at is None)
+
+
+def prove(row: SigningKeyRow, kek: KeyEncryptingKey) -> DatedSigner:
+    """The signer of a stored key. Raises `KekError`, `BadSignature` or `ValueError` unless it is the one we publish."""
+    signer = SoftwareSigner.load(kek.unwrap(row.wrapped_private_key, _context(row.purpose, row.id)))
+    check_pair(signer, VerifyKey(public_key(row), row.signs_from))
+    return DatedSigner(signer, row.signs_from, row.signs_until)
 
 
 def signer_at(signers: tuple[DatedSigner, ...], now: datetime) -> SoftwareSigner:
@@ -111,12 +118,6 @@ def exists(session: Session, purpose: Purpose) -> bool:
 def _whole(when: datetime) -> datetime:
     """Keys turn on the full second, as their published dates say (`nbf`, `exp`)."""
     return when.replace(microsecond=0)
-
-
-def _load(row: SigningKeyRow, kek: KeyEncryptingKey) -> DatedSigner:
-    signer = SoftwareSigner.load(kek.unwrap(row.wrapped_private_key, _context(row.purpose, row.id)))
-    check_pair(signer, VerifyKey(public_key(row), row.signs_from))
-    return DatedSigner(signer, row.signs_from, row.signs_until)
 
 
 def _context(purpose: str, key_id: bytes) -> str:

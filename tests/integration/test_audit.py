@@ -1,55 +1,32 @@
-"""The audit log: every act leaves a row, and whoever changes, adds or takes out a row is found."""
+"""The audit log: every act leaves a row, and whoever changes, adds, moves or takes out a row is found, and told where."""
 
 import json
 from contextlib import suppress
 from datetime import timedelta
 
 import pytest
-from click.testing import CliRunner, Result
 from sqlalchemy import text
 
 from ehc import audit
-from ehc.audit import CHAINS, broken_links
-from ehc.commands import main
+from ehc.audit import CHAINS, Fault, broken_links
+from tests.integration.audited import after, length, live, longest, places, run, swapping, tamper
 from tests.support.service import Service
 
 
 @pytest.fixture
 def lived(service: Service) -> Service:
     """A service with a few acts behind it, several of them in one chain."""
-    for serial in range(3):
-        card_id = service.app.register(serial)["card_id"]
-        for how in ("suspend", "resume", "suspend", "cancel"):
-            assert service.app.post(f"/v1/cards/{card_id}/{how}", {"reason": "私事"}).status_code == 200
+    live(service)
     return service
 
 
-def verify(service: Service) -> Result:
-    env = {"EHC_DATABASE_URL": service.engine.url.render_as_string(hide_password=False)}
-    return CliRunner().invoke(main, ["audit", "verify"], env=env)
-
-
-def broken(service: Service) -> list[tuple[int, int]]:
-    with service.session() as session:
-        return list(broken_links(session))
-
-
-def tamper(service: Service, statement: str) -> tuple[int, int]:
-    """Carry out a statement on the second row of the longest chain; returns its place."""
-    with service.session() as session:
-        chain, length = session.execute(text("SELECT chain, seq FROM audit_head ORDER BY seq DESC LIMIT 1")).one()
-        assert length >= 5
-        assert session.execute(text(statement), {"chain": chain, "seq": 2}).rowcount  # type: ignore[attr-defined]
-    return chain, 2
-
-
 def test_a_whole_log_is_told_so(lived: Service) -> None:
-    result = verify(lived)
-    assert (result.exit_code, "The audit log is whole." in result.stdout) == (0, True)
+    result = run(lived, "audit", "verify")
+    assert (result.exit_code, "The audit log is whole" in result.stdout) == (0, True)
 
 
 def test_an_empty_database_has_a_whole_log(service: Service) -> None:
-    assert broken(service) == []
+    assert places(service) == []
 
 
 def test_every_act_leaves_one_row_that_names_no_person(lived: Service) -> None:
@@ -65,79 +42,150 @@ def test_every_act_leaves_one_row_that_names_no_person(lived: Service) -> None:
             assert secret not in row.entry
 
 
+def test_a_check_writes_nothing_into_the_log(lived: Service) -> None:
+    code = lived.app.code(lived.app.register(9)["card_id"])
+    with lived.statements() as sent:
+        assert lived.terminal.scan(code)["outcome"] == "accepted"
+    assert sent
+    assert not [statement for statement in sent if "audit" in statement]
+
+
+_COLUMNS = "at, action, subject, entry, hash, method"
+_AT = "WHERE chain = :chain AND seq = :seq"
 CHANGES = {
-    "action": "UPDATE audit SET action = 'card.resumed!' WHERE chain = :chain AND seq = :seq",
-    "subject": "UPDATE audit SET subject = 'x' WHERE chain = :chain AND seq = :seq",
-    "time": "UPDATE audit SET at = at + interval '1 microsecond' WHERE chain = :chain AND seq = :seq",
-    "entry": "UPDATE audit SET entry = replace(entry, 'app:', 'App:') WHERE chain = :chain AND seq = :seq",
-    "entry that is not JSON": "UPDATE audit SET entry = 'x' WHERE chain = :chain AND seq = :seq",
-    "hash": "UPDATE audit SET hash = sha256(hash) WHERE chain = :chain AND seq = :seq",
+    "action": f"UPDATE audit SET action = 'card.resumed!' {_AT}",
+    "subject": f"UPDATE audit SET subject = 'x' {_AT}",
+    "time": f"UPDATE audit SET at = at + interval '1 microsecond' {_AT}",
+    "method": f"UPDATE audit SET method = 'hmac-sm3:1' {_AT}",
+    "one byte of the entry": f"UPDATE audit SET entry = overlay(entry placing 'A' from 3 for 1) {_AT}",
+    "entry that is not JSON": f"UPDATE audit SET entry = 'x' {_AT}",
+    "entry that is no object": f"UPDATE audit SET entry = '[]' {_AT}",
+    "one bit of the hash": f"UPDATE audit SET hash = set_bit(hash, 255, 1 - get_bit(hash, 255)) {_AT}",
 }
 
 
-@pytest.mark.parametrize("statement", CHANGES.values(), ids=CHANGES.keys())
-def test_a_changed_row_is_found(lived: Service, statement: str) -> None:
-    place = tamper(lived, statement)
-    assert place in broken(lived)
-    result = verify(lived)
+@pytest.mark.parametrize("seq", [1, 2, 5])
+def test_a_changed_row_is_found_and_no_other_is_blamed(lived: Service, seq: int) -> None:
+    chain = longest(lived)
+    for name, statement in CHANGES.items():
+        assert after(lived, statement, chain=chain, seq=seq) == [(Fault.CHANGED, chain, seq, None)], name
+
+
+def test_the_row_is_named_to_the_operator(lived: Service) -> None:
+    chain = longest(lived)
+    tamper(lived, CHANGES["subject"], chain=chain, seq=2)
+    result = run(lived, "audit", "verify")
     assert result.exit_code == 1
-    assert f"chain {place[0]}, row 2: does not follow" in result.stdout
-    assert "broken links" in result.stderr
+    assert f"chain {chain}, row 2: changed" in result.stdout
+    assert "1 findings" in result.stderr
+    with lived.session() as session:
+        assert list(broken_links(session)) == [(chain, 2)]
 
 
-def test_a_row_that_was_taken_out_is_found(lived: Service) -> None:
-    chain, _ = tamper(lived, "DELETE FROM audit WHERE chain = :chain AND seq = :seq")
-    assert (chain, 3) in broken(lived)
+def test_an_unknown_method_is_told_apart(lived: Service) -> None:
+    chain = longest(lived)
+    changed = after(lived, f"UPDATE audit SET method = 'md5' {_AT}", chain=chain, seq=2)
+    assert changed == [(Fault.NO_KEY, chain, 2, None)]
+
+
+def test_rows_that_were_taken_out_are_missed(lived: Service) -> None:
+    chain = longest(lived)
+    for first, last in ((1, 1), (2, 2), (2, 4), (1, 4)):
+        took = f"DELETE FROM audit WHERE chain = :chain AND seq BETWEEN {first} AND {last}"
+        assert after(lived, took, chain=chain) == [(Fault.MISSING, chain, first, last)]
 
 
 def test_a_row_that_was_taken_out_and_closed_up_is_found(lived: Service) -> None:
-    chain, _ = tamper(lived, "DELETE FROM audit WHERE chain = :chain AND seq = :seq")
-    with lived.session() as session:
-        session.execute(text("UPDATE audit SET seq = -seq WHERE chain = :chain AND seq > 2"), {"chain": chain})
-        session.execute(text("UPDATE audit SET seq = -seq - 1 WHERE chain = :chain AND seq < 0"), {"chain": chain})
-        session.execute(text("UPDATE audit_head SET seq = seq - 1 WHERE chain = :chain"), {"chain": chain})
-    assert (chain, 2) in broken(lived)
+    chain = longest(lived)
+    found = after(
+        lived,
+        "DELETE FROM audit WHERE chain = :chain AND seq = 2",
+        "UPDATE audit SET seq = -seq WHERE chain = :chain AND seq > 2",
+        "UPDATE audit SET seq = -seq - 1 WHERE chain = :chain AND seq < 0",
+        "UPDATE audit_head SET seq = seq - 1 WHERE chain = :chain",
+        chain=chain,
+    )
+    assert found == [(Fault.CHANGED, chain, 2, None)]
 
 
-@pytest.mark.parametrize("left", [0, 1, 4])
-def test_a_log_that_was_cut_off_is_found(lived: Service, left: int) -> None:
-    chain, _ = tamper(lived, f"DELETE FROM audit WHERE chain = :chain AND seq > {left} AND :seq > 0")
-    assert broken(lived) == [(chain, left + 1)]
+def test_a_log_that_was_cut_off_is_found(lived: Service) -> None:
+    chain = longest(lived)
+    end = length(lived, chain)
+    for left in (0, 1, end - 1):
+        cut = after(lived, f"DELETE FROM audit WHERE chain = :chain AND seq > {left}", chain=chain)
+        assert cut == [(Fault.CUT_OFF, chain, left + 1, end)]
 
 
 def test_a_row_that_was_added_is_found(lived: Service) -> None:
-    chain, _ = tamper(
+    chain = longest(lived)
+    end = length(lived, chain)
+    for seq in (end + 1, 1002, 0, -1):
+        added = f"INSERT INTO audit SELECT chain, {seq}, {_COLUMNS} FROM audit WHERE chain = :chain AND seq = 2"
+        assert after(lived, added, chain=chain) == [(Fault.ADDED, chain, seq, None)]
+
+
+def test_two_rows_that_changed_places_are_both_found(lived: Service) -> None:
+    chain = longest(lived)
+    for one, other in ((2, 3), (1, 2), (2, 5), (1, 4), (4, 5)):
+        moved = [(Fault.MOVED, chain, one, None), (Fault.MOVED, chain, other, None)]
+        assert after(lived, *swapping(one, other), chain=chain) == moved
+
+
+def test_a_row_that_was_moved_is_told_with_the_one_it_followed(lived: Service) -> None:
+    chain = longest(lived)
+    tamper(lived, *swapping(2, 5), chain=chain)
+    told = run(lived, "audit", "verify").stdout
+    assert f"chain {chain}, row 5: out of order: written after the row that is now 1." in told
+
+
+def test_texts_that_changed_places_are_found(lived: Service) -> None:
+    chain = longest(lived)
+    told = "action = other.action, subject = other.subject, at = other.at, entry = other.entry"
+    found = after(
         lived,
-        "INSERT INTO audit SELECT chain, seq + 1000, at, action, subject, entry, hash FROM audit "
-        "WHERE chain = :chain AND seq = :seq",
+        f"UPDATE audit SET {told} FROM audit other WHERE audit.chain = :chain AND other.chain = :chain "
+        "AND (audit.seq, other.seq) IN ((2, 3), (3, 2))",
+        chain=chain,
     )
-    assert (chain, 1002) in broken(lived)
+    assert found == [(Fault.CHANGED, chain, 2, None), (Fault.CHANGED, chain, 3, None)]
 
 
-def test_two_rows_that_changed_places_are_found(lived: Service) -> None:
-    chain, _ = tamper(lived, "UPDATE audit SET seq = 0 WHERE chain = :chain AND seq = :seq")
+def test_two_whole_chains_that_changed_places_are_found(lived: Service) -> None:
+    chain = longest(lived)
     with lived.session() as session:
-        session.execute(text("UPDATE audit SET seq = 2 WHERE chain = :chain AND seq = 3"), {"chain": chain})
-        session.execute(text("UPDATE audit SET seq = 3 WHERE chain = :chain AND seq = 0"), {"chain": chain})
-    assert (chain, 2) in broken(lived)
+        other = session.execute(
+            text("SELECT chain FROM audit_head WHERE seq > 0 AND chain <> :c"), {"c": chain}
+        ).scalar()
+    swapped = [
+        f"UPDATE {table} SET chain = {new} WHERE chain = {old}"
+        for table in ("audit", "audit_head")
+        for old, new in ((chain, 100), (other, chain), (100, other))
+    ]
+    found = after(lived, *swapped)
+    assert {place[:3] for place in found} >= {(Fault.CHANGED, chain, 1), (Fault.CHANGED, other, 1)}
 
 
 def test_a_chain_whose_head_was_taken_out_is_found(lived: Service) -> None:
-    chain, _ = tamper(lived, "DELETE FROM audit_head WHERE chain = :chain AND :seq > 0")
-    assert chain in {found for found, _ in broken(lived)}
+    chain = longest(lived)
+    ((fault, where, _, _),) = after(lived, "DELETE FROM audit_head WHERE chain = :chain", chain=chain)
+    assert (fault, where) == (Fault.HEAD_CHANGED, chain)
 
 
-def test_a_chain_that_nobody_began_is_found(lived: Service) -> None:
-    tamper(
-        lived,
-        "INSERT INTO audit SELECT 99, 1, at, action, subject, entry, hash FROM audit WHERE chain = :chain AND seq = :seq",
-    )
-    assert 99 in {found for found, _ in broken(lived)}
+def test_a_head_that_was_changed_is_found(lived: Service) -> None:
+    chain = longest(lived)
+    end = length(lived, chain)
+    for change, found in {
+        "hash = sha256(hash)": (Fault.HEAD_CHANGED, chain, end + 1, None),
+        "seq = seq + 1": (Fault.CUT_OFF, chain, end + 1, end + 1),
+        "seq = seq - 1": (Fault.ADDED, chain, end, None),
+    }.items():
+        assert found in after(lived, f"UPDATE audit_head SET {change} WHERE chain = :chain", chain=chain)
 
 
-def test_a_change_of_one_chain_leaves_the_others_whole(lived: Service) -> None:
-    place = tamper(lived, CHANGES["hash"])
-    assert {chain for chain, _ in broken(lived)} == {place[0]}
+@pytest.mark.parametrize("chain", [-1, 64, 99])
+def test_a_chain_that_nobody_began_is_found(lived: Service, chain: int) -> None:
+    begun = f"INSERT INTO audit SELECT {chain}, 1, {_COLUMNS} FROM audit LIMIT 1"
+    assert after(lived, begun) == [(Fault.ADDED, chain, 1, None)]
 
 
 def test_the_acts_of_one_subject_are_in_one_chain(service: Service) -> None:
@@ -158,4 +206,10 @@ def test_an_act_that_is_undone_leaves_no_row(service: Service) -> None:
         raise ZeroDivisionError
     with service.session() as session:
         assert session.scalar(text("SELECT count(*) FROM audit WHERE action = 'test'")) == 0
-    assert broken(service) == []
+    assert places(service) == []
+
+
+def test_by_sha256_an_act_is_one_statement(service: Service) -> None:
+    with service.session() as session, service.statements() as sent:
+        audit.record(session, "test", actor="test", subject="s", at=service.clock.now())
+    assert len([statement for statement in sent if "audit" in statement]) == 1

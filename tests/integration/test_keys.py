@@ -45,7 +45,9 @@ def key_file(folder: Path, content: str) -> str:
 
 def test_a_deployment_has_one_active_key_for_each_purpose(service: Service) -> None:
     assert sorted((row[0], row[2], row[4]) for row in listed(service)) == [
+        ("audit", "active", "-"),
         ("code", "active", "-"),
+        ("print", "active", "-"),
         ("token", "active", "-"),
     ]
 
@@ -80,7 +82,7 @@ def test_a_rotated_key_waits_its_minute(service: Service) -> None:
 
 def test_the_key_of_tokens_is_rotated_by_name(service: Service) -> None:
     assert run(service, "rotate", "token").exit_code == 0
-    assert sorted(row[0] for row in listed(service)) == ["code", "token", "token"]
+    assert sorted(row[0] for row in listed(service)) == ["audit", "code", "print", "token", "token"]
     assert run(service, "rotate", "other").exit_code == 2
 
 

@@ -1,0 +1,87 @@
+"""What the application's own database role may do: on each table what the service needs, and no more.
+
+Nothing is granted on the partitions of `verification`: PostgreSQL asks for privileges on the table that a statement names, so
+those on the parent are enough, also for partitions that the owner makes later. Identity columns need none on their sequence.
+"""
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from ehc.app import database
+from ehc.errors import EhcError, Text
+
+_ORDINARY = "SELECT, INSERT, UPDATE, DELETE"
+_NARROW = {
+    "audit": "SELECT, INSERT",
+    "audit_tie": "SELECT, INSERT",
+    "audit_head": "SELECT, UPDATE",
+    "secret_key": "SELECT, INSERT",
+    "signing_key": "SELECT, INSERT, UPDATE",
+}
+_JOBS = "procrastinate\\_%"
+
+_TOO_MUCH = text("""
+    SELECT rolsuper OR rolcreaterole OR has_schema_privilege(rolname, current_schema(), 'CREATE')
+        OR EXISTS (SELECT FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p')
+                   AND pg_has_role(pg_roles.rolname, relowner, 'MEMBER'))
+        OR EXISTS (SELECT FROM unnest(ARRAY['audit', 'audit_tie']) AS held
+                   WHERE has_table_privilege(rolname, held::regclass, 'UPDATE, DELETE, TRUNCATE, TRIGGER')
+                   OR has_any_column_privilege(rolname, held::regclass, 'UPDATE'))
+    FROM pg_roles WHERE rolname = :role
+""")
+
+
+class NoSuchRole(EhcError):
+    """The database has no role of this name."""
+
+    code = "role-not-found"
+
+
+class RoleTooStrong(EhcError):
+    """The role could change the audit log, whatever is granted."""
+
+    code = "role-too-strong"
+
+
+def grant(session: Session, role: str) -> list[str]:
+    """Give a role what the application needs on every table, and take what it had beyond; returns the names of the tables.
+
+    Needs the role that owns the tables. Safe to run twice; run it after every migration. Never commits. Raises `NoSuchRole`,
+    or `RoleTooStrong` for a superuser, an owner of tables, and whoever may act for one.
+    """
+    if session.scalar(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": role}) is None:
+        raise NoSuchRole(Text("没有这个数据库角色，请先创建。", "There is no such database role. Create it first."))
+    named = session.connection().dialect.identifier_preparer.quote_identifier
+    schema = named(session.scalars(text("SELECT current_schema()")).one())
+    jobs = _found(session, "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace", "relname")
+    tables = sorted({*database.metadata.tables, *jobs})
+    _run(session, f"REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {named(role)}")
+    _run(session, f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA {schema} FROM {named(role)}")
+    _run(session, f"REVOKE CREATE ON SCHEMA {schema} FROM {named(role)}")
+    _run(session, f"GRANT USAGE ON SCHEMA {schema} TO {named(role)}")
+    for table in tables:
+        _run(session, f"GRANT {_NARROW.get(table, _ORDINARY)} ON {named(table)} TO {named(role)}")
+    for sequence in _found(session, "SELECT relname FROM pg_class WHERE relkind = 'S' AND relnamespace", "relname"):
+        _run(session, f"GRANT USAGE ON SEQUENCE {named(sequence)} TO {named(role)}")
+    for function in _found(session, "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace", "proname"):
+        _run(session, f"GRANT EXECUTE ON FUNCTION {function} TO {named(role)}")
+    _run(session, f"GRANT EXECUTE ON FUNCTION verification_partition TO {named(role)}")
+    if session.scalars(_TOO_MUCH, {"role": role}).one():
+        raise RoleTooStrong(
+            Text(
+                "该角色权限过大（超级用户、表的属主或其成员、可建角色或建表），请换用普通角色。",
+                "This role is too strong: a superuser, an owner of tables or a member of one, or one that may make roles or "
+                "tables. Use an ordinary role.",
+            )
+        )
+    return tables
+
+
+def _found(session: Session, question: str, name: str) -> list[str]:
+    """Names of what Procrastinate made in this schema."""
+    asked = text(f"{question} = current_schema()::regnamespace AND {name} LIKE :pattern ORDER BY 1")
+    return list(session.scalars(asked, {"pattern": _JOBS}))
+
+
+def _run(session: Session, statement: str) -> None:
+    session.execute(text(statement.replace(":", "\\:")))
