@@ -11,6 +11,7 @@ class Scope(StrEnum):
     CARDS = "cards"
     CODES = "codes"
     VERIFY = "verify"
+    BATCH = "batch"
 
 
 class ClientKind(StrEnum):

@@ -1,17 +1,17 @@
 """Cards and grants. Moves are guarded by the database: whoever loses a race gets a `Conflict`. Nothing here commits."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, select, update
+from sqlalchemy import CursorResult, delete, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from ehc.cards.models import CardEventRow, CardRow, GrantRow
-from ehc.cards.states import LIVE, CardStatus, Level, Move
-from ehc.core.ids import uuid7
-from ehc.crypto.sealed import Sealer
+from ehc import audit
+from ehc.cards.models import CardRow, GrantRow
+from ehc.cards.states import LIVE, CardStatus, Kind, Level, Move, Party
 from ehc.errors import EhcError, Text
 
 
@@ -33,10 +33,53 @@ class StaleVersion(EhcError):
     code = "precondition-failed"
 
 
-def granted(session: Session, card_id: UUID, client_id: UUID) -> CardRow:
-    """The card, if this client has a grant for it. Raises `NoSuchCard`."""
-    mine = select(CardRow).join(GrantRow, GrantRow.card_serial == CardRow.serial)
-    card = session.scalars(mine.where(CardRow.id == card_id, GrantRow.client_id == client_id)).one_or_none()
+@dataclass(frozen=True)
+class Acting:
+    """Who does something to a card: the program or person for the audit log, and in which part."""
+
+    actor: str
+    party: Party
+
+
+def granted(session: Session, card_id: UUID, client_id: UUID, *, at: datetime) -> CardRow:
+    """The card, if this client has a grant for it at that time. Raises `NoSuchCard`."""
+    return granted_as(session, card_id, client_id, at=at)[0]
+
+
+def granted_as(session: Session, card_id: UUID, client_id: UUID, *, at: datetime) -> tuple[CardRow, Party]:
+    """The card, and whether the client acts for its holder or for the holder's guardian. Raises `NoSuchCard`."""
+    card, party, open_grant = known_as(session, card_id, client_id, at=at)
+    if not open_grant:
+        raise no_such_card()
+    return card, party
+
+
+def known_to(session: Session, card_id: UUID, client_id: UUID, *, at: datetime) -> tuple[CardRow, bool]:
+    """The card, and whether the client's grant is still open; a closed one shows no more than the card's state.
+
+    Raises `NoSuchCard`.
+    """
+    card, _, open_grant = known_as(session, card_id, client_id, at=at)
+    return card, open_grant
+
+
+def known_as(session: Session, card_id: UUID, client_id: UUID, *, at: datetime) -> tuple[CardRow, Party, bool]:
+    """The card, for whom the client acts, and whether its grant is still open: all of one moment. Raises `NoSuchCard`."""
+    wanted = (
+        select(CardRow, GrantRow.link_id, GrantRow.closed_at.is_not(None))
+        .join(GrantRow, GrantRow.card_serial == CardRow.serial)
+        .where(CardRow.id == card_id, GrantRow.client_id == client_id)
+        .where(or_(GrantRow.until.is_(None), GrantRow.until > at))
+    )
+    found = session.execute(wanted).one_or_none()
+    if found is None:
+        raise no_such_card()
+    return found[0], Party.GUARDIAN if found[1] else Party.RESIDENT, not found[2]
+
+
+def by_id(session: Session, card_id: UUID) -> CardRow:
+    """The card with this id, for staff. Raises `NoSuchCard`."""
+    card = session.scalars(select(CardRow).where(CardRow.id == card_id)).one_or_none()
     if card is None:
         raise no_such_card()
     return card
@@ -58,17 +101,55 @@ def wrong_state() -> Conflict:
     )
 
 
+def stale() -> StaleVersion:
+    """The answer for a change of a card that changed since it was read."""
+    return StaleVersion(
+        Text("该卡已被修改，请重新读取后再试。", "The card changed meanwhile. Read it again, then repeat.")
+    )
+
+
 def of_resident(session: Session, resident_id: UUID) -> CardRow | None:
     """The person's live card; where there is none, the newest of the others."""
     newest = select(CardRow).where(CardRow.resident_id == resident_id).order_by(CardRow.serial.desc())
-    cards = session.scalars(newest).all()
+    cards = session.scalars(newest.where(CardRow.kind == Kind.FORMAL)).all()
     return next((card for card in cards if card.status in LIVE), cards[0] if cards else None)
 
 
-def grant(session: Session, card: CardRow, client_id: UUID, *, at: datetime) -> bool:
-    """Let a client see a card; returns whether it could not before."""
-    row = insert(GrantRow).values(card_serial=card.serial, client_id=client_id, created_at=at)
-    return session.execute(row.on_conflict_do_nothing().returning(GrantRow.card_serial)).first() is not None
+def joined_to(session: Session, card: CardRow) -> list[CardRow]:
+    """The cards whose history goes on in this one, through any number of joins."""
+    tree = select(CardRow.serial).where(CardRow.joined_to == card.serial).cte("tree", recursive=True)
+    tree = tree.union(select(CardRow.serial).join(tree, CardRow.joined_to == tree.c.serial))
+    return list(session.scalars(select(CardRow).where(CardRow.serial.in_(select(tree.c.serial)))))
+
+
+def grant(
+    session: Session,
+    card: CardRow,
+    client_id: UUID,
+    *,
+    at: datetime,
+    link_id: UUID | None = None,
+    until: datetime | None = None,
+) -> bool:
+    """Let a client see a card; returns whether it could not before. A grant of the holder's own outweighs a guardian's."""
+    values = {"link_id": link_id, "until": until, "closed_at": None}
+    row = insert(GrantRow).values(card_serial=card.serial, client_id=client_id, created_at=at, **values)
+    over = or_(GrantRow.closed_at.is_not(None), GrantRow.until <= at)
+    if link_id is None:
+        over = or_(over, GrantRow.link_id.is_not(None))
+    row = row.on_conflict_do_update(index_elements=[GrantRow.card_serial, GrantRow.client_id], set_=values, where=over)
+    return session.execute(row.returning(GrantRow.card_serial)).first() is not None
+
+
+def close_grants(session: Session, card: CardRow, *, at: datetime) -> None:
+    """End every client's access to a card that was cancelled."""
+    mine = (GrantRow.card_serial == card.serial) & GrantRow.closed_at.is_(None)
+    session.execute(update(GrantRow).where(mine).values(closed_at=at).execution_options(synchronize_session=False))
+
+
+def drop_grants(session: Session, *, link_id: UUID) -> None:
+    """Take back the grants that a family link gave."""
+    session.execute(delete(GrantRow).where(GrantRow.link_id == link_id).execution_options(synchronize_session=False))
 
 
 def move(
@@ -76,68 +157,46 @@ def move(
     card: CardRow,
     how: Move,
     *,
-    actor: str,
-    reason: str | None,
-    sealer: Sealer,
+    acting: Acting,
     at: datetime,
     version: int | None = None,
-) -> None:
-    """Move a card and note why. Raises `StaleVersion` or `Conflict`, also when another writer got there first."""
+    **values: Any,
+) -> CardStatus:
+    """Move a card, guarded, and into the audit log; returns where it was. `values` are columns that change with it.
+
+    Raises `StaleVersion` or `Conflict`, also when another writer got there first.
+    """
     if version is not None and version != card.version:
-        raise StaleVersion(
-            Text("该卡已被修改，请重新读取后再试。", "The card changed meanwhile. Read it again, then repeat.")
-        )
-    old = CardStatus(card.status)
-    if old not in how.sources or not _guarded_move(session, card, old, how.target, at):
+        raise stale()
+    if acting.party not in how.parties:
         raise wrong_state()
-    note(session, card, old, actor=actor, sealer=sealer, at=at, reason=reason)
+    old = CardStatus(card.status)
+    values |= {"status": how.target, "status_changed_at": at, "cause": how.cause}
+    if old not in how.sources or (old is CardStatus.CANCELLED and card.cause not in how.causes):
+        raise wrong_state()
+    if not change(session, card, only_from=old, **values):
+        raise wrong_state()
+    facts = {"from": old, "to": how.target, "party": acting.party}
+    audit.record(session, f"card.{how.name}", actor=acting.actor, subject=str(card.id), at=at, facts=facts)
+    return old
 
 
-def note(
-    session: Session,
-    card: CardRow,
-    old: CardStatus | None,
-    *,
-    actor: str,
-    sealer: Sealer,
-    at: datetime,
-    reason: str | None = None,
-    evidence: str | None = None,
-) -> None:
-    """Write what happened to a card into its history, with its status and level as they are now. `old` None: it is new."""
-    event_id = uuid7(at)
-    session.add(
-        CardEventRow(
-            id=event_id,
-            card_serial=card.serial,
-            old_status=old,
-            new_status=card.status,
-            level=card.level,
-            reason=sealer.seal(reason, f"card_event.reason:{event_id}") if reason else None,
-            evidence=sealer.seal(evidence, f"card_event.evidence:{event_id}") if evidence else None,
-            actor=actor,
-            at=at,
-        )
-    )
-    session.flush()
-
-
-def raise_level(session: Session, card: CardRow, new: Level) -> None:
-    """Give a card the level of a better proof of identity."""
-    session.execute(
+def change(session: Session, card: CardRow, *, only_from: CardStatus | None = None, **values: Any) -> bool:
+    """Write columns of a card if nobody did since it was read; returns whether. Its version goes up by one."""
+    here = (CardRow.serial == card.serial) & (CardRow.version == card.version)
+    if only_from is not None:
+        here &= CardRow.status == only_from
+    changed = session.execute(
         update(CardRow)
-        .where(CardRow.serial == card.serial, CardRow.level == card.level)
-        .values(level=new, version=CardRow.version + 1)
-    )
-    session.refresh(card)
-
-
-def _guarded_move(session: Session, card: CardRow, old: CardStatus, new: CardStatus, at: datetime) -> bool:
-    moved = session.execute(
-        update(CardRow)
-        .where(CardRow.serial == card.serial, CardRow.status == old, CardRow.version == card.version)
-        .values(status=new, status_changed_at=at, version=CardRow.version + 1)
+        .where(here)
+        .values(**values, version=CardRow.version + 1)
         .execution_options(synchronize_session=False)
     )
     session.refresh(card)
-    return cast("CursorResult[Any]", moved).rowcount == 1
+    return cast("CursorResult[Any]", changed).rowcount == 1
+
+
+def raise_level(session: Session, card: CardRow, new: Level) -> None:
+    """Give a card the level of a better proof of identity. Raises `Conflict` if somebody changed it meanwhile."""
+    if not change(session, card, level=new):
+        raise wrong_state()

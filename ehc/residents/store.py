@@ -1,7 +1,9 @@
 """People and their documents: sealed on the way in, opened on the way out. Nothing here commits."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
@@ -12,43 +14,43 @@ from ehc.core.ids import uuid7
 from ehc.crypto.sealed import BlindIndex, Sealer
 from ehc.residents.models import DocumentRow, ResidentRow
 
+SEALED = ("name", "phone", "address", "employer")
+"""Columns of `resident` that hold sealed text."""
+
 
 @dataclass(frozen=True)
 class Person:
     """What is known of a resident, in clear and in normal form. `sex` and `ethnicity` are codes of the national tables."""
 
     name: str
-    phone: str
-    document: Document
+    phone: str | None
+    document: Document | None
     sex: str | None = None
     birth_date: date | None = None
     ethnicity: str | None = None
     address: str | None = None
+    employer: str | None = None
 
 
 def add(session: Session, person: Person, *, sealer: Sealer, blind_index: BlindIndex, at: datetime) -> DocumentRow:
     """Store a person and the document that proves them. Raises `IntegrityError` if the document is known already."""
-    resident_id, document_id = uuid7(at), uuid7(at)
-    session.add(
-        ResidentRow(
-            id=resident_id,
-            name=sealer.seal(person.name, name_place(resident_id)),
-            phone=sealer.seal(person.phone, _place("phone", resident_id)),
-            phone_index=blind_index.of("phone", person.phone),
-            address=person.address and sealer.seal(person.address, _place("address", resident_id)),
-            sex=person.sex,
-            birth_date=person.birth_date,
-            ethnicity=person.ethnicity,
-            created_at=at,
-        )
-    )
-    session.flush()
-    row = DocumentRow(
-        id=document_id,
-        resident_id=resident_id,
-        type=person.document.type,
-        number=sealer.seal(person.document.number, _number_place(document_id)),
-        number_index=number_index(blind_index, person.document),
+    if person.document is None:
+        raise ValueError("a person without a document is added by `add_unproved`")
+    resident = add_unproved(session, person, sealer=sealer, blind_index=blind_index, at=at)
+    return add_document(session, resident.id, person.document, sealer=sealer, blind_index=blind_index, at=at)
+
+
+def add_unproved(
+    session: Session, person: Person, *, sealer: Sealer, blind_index: BlindIndex, at: datetime
+) -> ResidentRow:
+    """Store a person whom no document proves."""
+    resident_id = uuid7(at)
+    row = ResidentRow(
+        id=resident_id,
+        **sealed(resident_id, {name: getattr(person, name) for name in SEALED}, sealer=sealer, blind_index=blind_index),
+        sex=person.sex,
+        birth_date=person.birth_date,
+        ethnicity=person.ethnicity,
         created_at=at,
     )
     session.add(row)
@@ -56,22 +58,70 @@ def add(session: Session, person: Person, *, sealer: Sealer, blind_index: BlindI
     return row
 
 
+def add_document(
+    session: Session, resident_id: UUID, document: Document, *, sealer: Sealer, blind_index: BlindIndex, at: datetime
+) -> DocumentRow:
+    """Store another document of a person. Raises `IntegrityError` if it is known already."""
+    document_id = uuid7(at)
+    row = DocumentRow(
+        id=document_id,
+        resident_id=resident_id,
+        type=document.type,
+        number=sealer.seal(document.number, number_place(document_id)),
+        number_index=number_index(blind_index, document),
+        created_at=at,
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+def sealed(
+    resident_id: UUID, values: Mapping[str, str | None], *, sealer: Sealer, blind_index: BlindIndex
+) -> dict[str, Any]:
+    """Columns for texts of a person, each sealed in its place; with a phone comes its blind index."""
+    columns: dict[str, Any] = {
+        name: sealer.seal(value, place(name, resident_id)) if value else None for name, value in values.items()
+    }
+    if "phone" in values:
+        columns["phone_index"] = blind_index.of("phone", values["phone"]) if values["phone"] else None
+    return columns
+
+
 def find(session: Session, document: Document, *, blind_index: BlindIndex) -> DocumentRow | None:
-    """The stored document with this type and number, if any."""
+    """The stored document with this type and number, if any. One that was closed as a mistake is not found."""
     index = number_index(blind_index, document)
-    return session.scalars(select(DocumentRow).where(DocumentRow.number_index == index)).one_or_none()
+    wanted = select(DocumentRow).where(DocumentRow.number_index == index, DocumentRow.closed_at.is_(None))
+    return session.scalars(wanted).one_or_none()
 
 
-def open_person(resident: ResidentRow, document: DocumentRow, *, sealer: Sealer) -> Person:
+def documents_of(session: Session, resident_id: UUID) -> list[DocumentRow]:
+    """The documents of a person that count, the oldest first."""
+    wanted = select(DocumentRow).where(DocumentRow.resident_id == resident_id, DocumentRow.closed_at.is_(None))
+    return list(session.scalars(wanted.order_by(DocumentRow.created_at, DocumentRow.id)))
+
+
+def open_document(row: DocumentRow, *, sealer: Sealer) -> Document:
+    """A stored document in clear. Raises `SealBroken`."""
+    return Document(row.type, sealer.unseal(row.number, number_place(row.id)))
+
+
+def open_person(resident: ResidentRow, document: DocumentRow | None, *, sealer: Sealer) -> Person:
     """A stored person in clear. Raises `SealBroken` if a value was altered or moved."""
+
+    def unsealed(column: str) -> str | None:
+        value = getattr(resident, column)
+        return sealer.unseal(value, place(column, resident.id)) if value else None
+
     return Person(
         name=sealer.unseal(resident.name, name_place(resident.id)),
-        phone=sealer.unseal(resident.phone, _place("phone", resident.id)),
-        document=Document(document.type, sealer.unseal(document.number, _number_place(document.id))),
+        phone=unsealed("phone"),
+        document=open_document(document, sealer=sealer) if document else None,
         sex=resident.sex,
         birth_date=resident.birth_date,
         ethnicity=resident.ethnicity,
-        address=sealer.unseal(resident.address, _place("address", resident.id)) if resident.address else None,
+        address=unsealed("address"),
+        employer=unsealed("employer"),
     )
 
 
@@ -82,12 +132,14 @@ def number_index(blind_index: BlindIndex, document: Document) -> bytes:
 
 def name_place(resident_id: UUID) -> str:
     """Where a resident's name is sealed."""
-    return _place("name", resident_id)
+    return place("name", resident_id)
 
 
-def _place(column: str, resident_id: UUID) -> str:
+def place(column: str, resident_id: UUID) -> str:
+    """Where a text of a resident is sealed."""
     return f"resident.{column}:{resident_id}"
 
 
-def _number_place(document_id: UUID) -> str:
+def number_place(document_id: UUID) -> str:
+    """Where a document's number is sealed."""
     return f"identity_document.number:{document_id}"
