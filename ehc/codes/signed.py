@@ -1,10 +1,11 @@
 """Signed codes: what the digits in the QR say (the format, for others to implement: `docs/code-format.md`).
 
 A code is `691` and the decimal form of the big-endian integer `0x01 ‖ COSE_Sign1` (RFC 9052), whose payload is a CWT
-(RFC 8392) with `exp`, `iat` and `cti`. The encoding is deterministic (RFC 8949 section 4.2.1), which leaves one layout of
-bytes, so one pattern reads a code: no general decoder ever sees what a stranger holds before a scanner, and one code has
-one text. Opening trusts nothing: the caller asks a key ring for the key, checks `signature` over `signed`, and only then
-believes the claims. Pure: no clock, no keys, no storage.
+(RFC 8392) with `exp`, `iat` and `cti`; a static code, for paper, has one claim more that says so. The encoding is
+deterministic (RFC 8949 section 4.2.1), which leaves one layout of bytes for each kind, so one pattern reads a code: no
+general decoder ever sees what a stranger holds before a scanner, and one code has one text. Opening trusts nothing: the
+caller asks a key ring for the key, checks `signature` over `signed`, and only then believes the claims and holds the life
+against that of the kind. Pure: no clock, no keys, no storage.
 """
 
 import re
@@ -14,9 +15,13 @@ from ehc.crypto.keys import KeyId
 
 PREFIX = "691"
 MAX_DIGITS = 1024
-"""Longest text that is looked at, outer white space included. A dynamic code has 283 digits at most."""
+"""Longest text that is looked at, outer white space included. A dynamic code has 283 digits, a static one 298."""
+WHITE = " \t\r\n"
+"""What a hand scanner may add at either end of a text."""
 DYNAMIC_SECONDS = 60
 """How long a dynamic code lives. A longer life is refused, whoever signed it."""
+STATIC_SECONDS = 3650 * 86_400
+"""The longest life of a static code: ten years of 365 days. A longer one is refused, whoever signed it."""
 SKEW_SECONDS = 5
 """How far two clocks may be apart."""
 CTI_BYTES = 16
@@ -29,7 +34,9 @@ _LAYOUT = re.compile(
     rb"(?P<alg>[\x00-\x17\x20-\x37]|[\x18\x38][\x18-\xff]|[\x19\x39](?!\x00)..|[\x1a\x3a](?!\x00\x00)....)"
     rb"\x04\x48(?P<kid>.{8}))"
     rb"\xa0"  # nothing unprotected: it would not be signed
-    rb"(?P<payload>\x58\x1f\xa3\x04\x1a(?P<exp>(?!\x00\x00).{4})\x06\x1a(?P<iat>(?!\x00\x00).{4})\x07\x50(?P<cti>.{16}))"
+    rb"(?P<payload>\x58(?:\x1f\xa3|(?P<static>\x25\xa4))"  # three claims, or four
+    rb"\x04\x1a(?P<exp>(?!\x00\x00).{4})\x06\x1a(?P<iat>(?!\x00\x00).{4})\x07\x50(?P<cti>.{16})"
+    rb"(?(static)\x3a\x00\x01\x00\x00\x01))"  # the fourth: -65537, of private use (RFC 8392 section 9.1.1), is 1
     rb"\x58\x40(?P<signature>.{64})",
     re.DOTALL,
 )
@@ -47,11 +54,15 @@ class UnknownFormat(Exception):
 
 
 class Claims(NamedTuple):
-    """What a code says of itself. Times are Unix seconds; `cti` is 16 bytes that only the platform can read."""
+    """What a code says of itself. Times are Unix seconds; `cti` is 16 bytes that only the platform can read.
+
+    `static` is for a code on paper: it may live for `STATIC_SECONDS`, any other for `DYNAMIC_SECONDS`.
+    """
 
     issued_at: int
     expires_at: int
     cti: bytes
+    static: bool = False
 
 
 class Envelope(NamedTuple):
@@ -65,19 +76,19 @@ class Envelope(NamedTuple):
 
 
 def open_envelope(text: str) -> Envelope:
-    """The parts of a signed code. Raises `UnknownFormat` or `Malformed`. Checks shape only.
+    """The parts of a signed code. Raises `UnknownFormat` or `Malformed`. Checks shape only, not how long a code may live.
 
     White space and line ends that a hand scanner adds at either end are tolerated; anything else is not.
     """
     found = _LAYOUT.fullmatch(_decode(text))
     if found is None:
         raise Malformed
-    protected, alg = found["protected"], found["alg"]
+    protected, alg, kid, payload, static, exp, iat, cti, signature = found.groups()
     if protected[0] - 0x40 != _ONE_BYTE_ALG - 1 + len(alg):
         raise Malformed
-    claims = Claims(int.from_bytes(found["iat"], "big"), int.from_bytes(found["exp"], "big"), found["cti"])
-    signed = _SIGNED_HEAD + protected + _NO_EXTERNAL + found["payload"]
-    return Envelope(KeyId(found["kid"]), _small_int(alg), claims, signed, found["signature"])
+    claims = Claims(int.from_bytes(iat, "big"), int.from_bytes(exp, "big"), cti, static is not None)
+    signed = _SIGNED_HEAD + protected + _NO_EXTERNAL + payload
+    return Envelope(KeyId(kid), _small_int(alg), claims, signed, signature)
 
 
 def encode(body: bytes) -> str:
@@ -89,7 +100,7 @@ def _decode(text: str) -> bytes:
     """The bytes in the digits of a code."""
     if len(text) > MAX_DIGITS:  # before anything whose cost grows with the length
         raise Malformed
-    digits = text.strip(" \t\r\n")
+    digits = text.strip(WHITE)
     if not digits.startswith(PREFIX):
         raise UnknownFormat
     number = digits[len(PREFIX) :]

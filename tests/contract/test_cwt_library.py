@@ -43,12 +43,14 @@ def claims_in(text: str) -> dict[str, Any]:
     """What we read in a code, as the library's verdict has it."""
     code = open_envelope(text)
     times = {"exp": code.claims.expires_at, "iat": code.claims.issued_at}
-    return {"alg": code.algorithm, "kid": code.key_id.hex(), **times, "cti": code.claims.cti.hex()}
+    kind = {"kind": 1, "claims": 4} if code.claims.static else {"kind": None, "claims": 3}
+    return {"alg": code.algorithm, "kid": code.key_id.hex(), **times, "cti": code.claims.cti.hex(), **kind}
 
 
 @both_key_sets
 def test_the_library_reads_the_same_claims_in_every_good_code(key_set: str) -> None:
     texts = texts_that_end("valid", "expired", "not-yet-valid")
+    assert {open_envelope(text).claims.static for text in texts} == {False, True}
     assert library_verdicts(texts, PUBLISHED)[key_set] == [claims_in(text) for text in texts]
 
 
@@ -56,7 +58,8 @@ def test_the_library_reads_the_same_claims_in_every_good_code(key_set: str) -> N
 def test_the_library_reads_codes_as_we_make_them(key_set: str) -> None:
     signer = SoftwareSigner.generate()
     keys = [*PUBLISHED, VerifyKey(signer.public, PUBLISHED[0].since)]
-    texts = [mint(Claims(NOON + life, NOON + 2 * life, bytes([life] * 16)), signer) for life in range(1, 61)]
+    made_of = [Claims(NOON + life, NOON + 2 * life, bytes([life] * 16), life % 2 == 0) for life in range(1, 61)]
+    texts = [mint(claims, signer) for claims in made_of]
     assert library_verdicts(texts, keys)[key_set] == [claims_in(text) for text in texts]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import cbor2
 from cwt import COSE, COSEKey  # type: ignore[import-not-found,unused-ignore]  # installed where this runs
 
-TAG = 18
+KIND = -65537
 
 
 def from_cose(key_set: bytes) -> list[Any]:
@@ -35,7 +35,9 @@ def verdict(body: bytes, keys: list[Any]) -> dict[str, Any]:
         claims = cbor2.loads(payload)
     except Exception as error:
         return {"refused": type(error).__name__, "because": str(error)}
-    return {"alg": protected[1], "kid": protected[4].hex(), "exp": claims[4], "iat": claims[6], "cti": claims[7].hex()}
+    times = {"exp": claims[4], "iat": claims[6]}
+    said = {"cti": claims[7].hex(), "kind": claims.get(KIND), "claims": len(claims)}
+    return {"alg": protected[1], "kid": protected[4].hex(), **times, **said}
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
 """What must hold for any text: the service and the verifier printed in the document come to the same end.
 
 Both see the same keys and the same clock. Besides, nothing but a refusal is ever raised, an opened code has only the one text
-it was read from, and without a key nobody makes an accepted code.
+it was read from, and without a key nobody makes an accepted code. Texts that are not signed have one reader at most that
+takes them, the one of the kind they look like, and one text for what they say.
 """
 
 import re
@@ -13,11 +14,25 @@ from typing import Any, cast
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from ehc.codes.signed import MAX_DIGITS, Envelope, Malformed, UnknownFormat, encode, open_envelope
+from ehc.codes.national_text import ForeignCode, national_dynamic, national_static, read_national
+from ehc.codes.signed import MAX_DIGITS, STATIC_SECONDS, Envelope, Malformed, UnknownFormat, encode, open_envelope
+from ehc.codes.temporary_text import read_temporary
+from ehc.codes.text import TextKind, kind_of
 from ehc.crypto.keys import KeyRing, VerifyKey
 from ehc.keystore.refreshed import Refreshed
 from ehc.verify.service import Refused, check_code
-from tests.vectors import CURRENT, NOON, PublishedKey, claims, digits, envelope, header, load_codes
+from tests.vectors import (
+    CURRENT,
+    NOON,
+    PublishedKey,
+    claims,
+    digits,
+    envelope,
+    header,
+    load_codes,
+    load_texts,
+    static_claims,
+)
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "code-format.md"
 
@@ -86,8 +101,53 @@ def examine(text: str, clock: float = NOON) -> str:
     return verdict
 
 
+def read_again(text: str) -> str:
+    """What the reader of national texts makes of a text, written anew; or the reason. Any other exception is a fault."""
+    try:
+        code = read_national(text)
+    except Malformed:
+        return "malformed"
+    except UnknownFormat:
+        return "unknown-format"
+    except ForeignCode:
+        return "wrong-region"
+    assert len(code.card_id) == 32
+    return national_static(code.card_id) if code.validity is None else national_dynamic(code.card_id, code.validity)
+
+
+def read_temporary_again(text: str) -> str:
+    """What the reader of temporary codes makes of a text, or the reason. Any other exception is a fault."""
+    try:
+        return read_temporary(text)
+    except Malformed:
+        return "malformed"
+    except UnknownFormat:
+        return "unknown-format"
+
+
+def examine_readers(text: str) -> dict[TextKind, str]:
+    """Let every reader try a text; returns their ends by kind. Only that of the kind the text looks like may take it."""
+    stripped = text.strip(" \t\r\n")
+    ends = {
+        TextKind.SIGNED: "malformed" if opened(text) is None else stripped,
+        TextKind.NATIONAL: read_again(text),
+        TextKind.TEMPORARY: read_temporary_again(text),
+    }
+    refusals = {"malformed", "unknown-format", "wrong-region"}
+    takers = [kind for kind, end in ends.items() if end not in refusals]
+    assert takers in ([], [kind_of(text)])
+    assert all(ends[kind] == stripped and len(text) <= MAX_DIGITS for kind in takers)
+    foreign = ends[TextKind.NATIONAL] == "wrong-region"
+    assert not foreign or kind_of(text) == TextKind.NATIONAL
+    if len(text) <= MAX_DIGITS:
+        looks_national = kind_of(text) == TextKind.NATIONAL
+        assert (ends[TextKind.NATIONAL] == "unknown-format") == (not looks_national)
+    return ends
+
+
 def examine_unsigned(text: str) -> str:
     """Check a text that was made without a key: unless it is one of the vectors, it is not accepted."""
+    examine_readers(text)
     verdict = examine(text)
     assert verdict != "valid" or text.strip(" \t\r\n") in KNOWN_TEXTS
     return verdict
@@ -104,13 +164,14 @@ def examine_bytes(data: bytes) -> None:
         examine_unsigned(encode(rest[:1024]))  # longer ones are more digits than Python writes
     else:  # whoever has the key may sign anything: a clock, a payload and a header of anyone's making
         clock = NOON + int.from_bytes(rest[:2], "big", signed=True) / 64
-        payload, protected = rest[2:33], rest[33 : 33 + 200]
+        size = len(static_claims() if kind == b"p" else claims())  # "p" for paper
+        payload, protected = rest[2 : 2 + size], rest[2 + size :][:200]
         examine(digits(envelope(CURRENT, payload=payload, protected=protected)), clock)
 
 
 def seeds() -> list[bytes]:
-    """Where a fuzzer starts: the vectors as text and as bytes, and a claim to be signed."""
-    texts = [vector["text"] for vector in CODES["vectors"]]
+    """Where a fuzzer starts: the vectors as text and as bytes, and claims to be signed."""
+    texts = [vector["text"] for vector in (*CODES["vectors"], *load_texts()["vectors"])]
     bodies = [int(text[3:]) for text in texts if text.isascii() and text.isdigit() and text[:3] == "691" and text[3:]]
     return [
         *(b"t" + text.encode("utf-8", "surrogateescape") for text in texts),
@@ -121,4 +182,5 @@ def seeds() -> list[bytes]:
             for shift in (-60, 0, 5)
             for life in (1, 60, 61)
         ),
+        *(b"p\x00\x00" + static_claims(life=life) + header() for life in (1, 61, STATIC_SECONDS, STATIC_SECONDS + 1)),
     ]

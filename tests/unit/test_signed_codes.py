@@ -5,6 +5,7 @@ import tracemalloc
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -13,14 +14,39 @@ from hypothesis import strategies as st
 
 from ehc.codes.cti import CtiKey
 from ehc.codes.minting import mint
-from ehc.codes.signed import MAX_DIGITS, Claims, Malformed, UnknownFormat, encode, open_envelope
+from ehc.codes.signed import (
+    DYNAMIC_SECONDS,
+    MAX_DIGITS,
+    STATIC_SECONDS,
+    Claims,
+    Malformed,
+    UnknownFormat,
+    encode,
+    open_envelope,
+)
 from ehc.crypto.keys import ES256, BadSignature, KeyId, KeyRing, UnknownKey, VerifyKey
 from ehc.crypto.signer import SoftwareSigner, check_pair
-from tests.vectors import CTI, CURRENT, NOON, REVOKED, Key, claims, digits, envelope, header, to_be_signed
+from tests.vectors import (
+    CTI,
+    CURRENT,
+    DAY,
+    NOON,
+    REVOKED,
+    Key,
+    claims,
+    digits,
+    envelope,
+    header,
+    static_claims,
+    to_be_signed,
+)
+from tests.vectors.static import LONGEST
 
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 UNTIL = SINCE + timedelta(days=30)
 GOOD = Claims(NOON, NOON + 60, CTI)
+GOOD_STATIC = Claims(NOON, NOON + 365 * DAY, CTI, static=True)
+DOCUMENT = Path(__file__).parents[2] / "docs" / "code-format.md"
 
 
 class TestKeySigner:
@@ -41,11 +67,30 @@ class TestKeySigner:
 
 patiently = settings(deadline=None)  # other tests run beside these
 seconds = st.integers(2**16, 2**32 - 1)
-all_claims = st.builds(Claims, seconds, seconds, st.binary(min_size=16, max_size=16))
+all_claims = st.builds(Claims, seconds, seconds, st.binary(min_size=16, max_size=16), st.booleans())
 
 
 def test_a_code_that_we_make_has_the_documented_bytes() -> None:
     assert mint(GOOD, TestKeySigner(CURRENT)) == digits(envelope())
+
+
+def test_a_static_code_that_we_make_has_the_documented_bytes() -> None:
+    text = mint(GOOD_STATIC, TestKeySigner(CURRENT))
+    body = envelope(payload=static_claims())
+    assert text == digits(body)
+    document = DOCUMENT.read_text(encoding="utf-8")
+    assert f"\n{text}\n" in document
+    assert f"\n{body.hex()}\n" in document
+
+
+def test_claims_are_of_a_dynamic_code_unless_they_say_otherwise() -> None:
+    assert not GOOD.static
+    assert open_envelope(digits(envelope())).claims == GOOD
+    assert open_envelope(digits(envelope(payload=static_claims()))).claims == GOOD_STATIC
+
+
+def test_the_lives_of_the_kinds_are_those_of_the_document() -> None:
+    assert (DYNAMIC_SECONDS, STATIC_SECONDS) == (60, LONGEST)
 
 
 @given(all_claims)
@@ -54,14 +99,16 @@ def test_a_code_opens_to_what_it_was_made_of(made_of: Claims) -> None:
     text = mint(made_of, TestKeySigner(CURRENT))
     code = open_envelope(text)
     assert (code.claims, code.key_id, code.algorithm) == (made_of, CURRENT.kid, ES256)
-    assert len(text) == 283
+    assert len(text) == (298 if made_of.static else 283)
     VerifyKey(CURRENT.private.public_key(), SINCE).verify(code.signed, code.signature)
 
 
-def test_what_is_signed_is_the_sig_structure_over_the_bytes_as_received() -> None:
-    code = open_envelope(digits(envelope()))
-    assert code.signed == to_be_signed(header(), claims())
-    assert code.signature == envelope()[-64:]
+@pytest.mark.parametrize("payload", [claims(), static_claims()], ids=["dynamic", "static"])
+def test_what_is_signed_is_the_sig_structure_over_the_bytes_as_received(payload: bytes) -> None:
+    body = envelope(payload=payload)
+    code = open_envelope(digits(body))
+    assert code.signed == to_be_signed(header(), payload)
+    assert code.signature == body[-64:]
 
 
 def test_two_codes_of_the_same_claims_are_two_texts() -> None:
@@ -113,6 +160,20 @@ def test_the_longest_number_that_is_looked_at_is_refused_at_once() -> None:
 def test_text_that_does_not_start_with_691_is_of_another_kind(text: str) -> None:
     with pytest.raises(UnknownFormat):
         open_envelope(text)
+
+
+def test_no_change_of_one_bit_makes_another_kind_of_a_code() -> None:
+    for payload, static in (claims(), False), (static_claims(), True):
+        body = int.from_bytes(envelope(payload=payload), "big")
+        opened = 0
+        for bit in range(body.bit_length()):
+            try:
+                code = open_envelope(encode((body ^ 1 << bit).to_bytes(122 if static else 116, "big")))
+            except Malformed:
+                continue
+            opened += 1
+            assert code.claims.static is static
+        assert opened > 64 * 8  # bits of the signature are no matter of shape
 
 
 @given(st.binary(max_size=400))

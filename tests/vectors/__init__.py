@@ -1,6 +1,6 @@
-"""Vectors of signed codes (input, clock, expected end), and codes put together by hand.
+"""Vectors of codes (input, clock, expected end), and signed codes put together by hand.
 
-What is here knows the format from its document alone (`docs/code-format.md`) and imports nothing of the service.
+What is here knows the formats from their document alone (`docs/code-format.md`) and imports nothing of the service.
 """
 
 import json
@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 CODES = Path(__file__).with_name("codes.json")
+TEXTS = Path(__file__).with_name("texts.json")
 
 
 class PublishedKey(TypedDict):
@@ -46,9 +47,42 @@ class Codes(TypedDict):
     vectors: list[Vector]
 
 
+class TextVector(TypedDict):
+    """A text that is not signed, the kind it looks like, and the end of reading it: `well-formed` or the reason.
+
+    `until` is what the validity field of a national dynamic text says under the sample protection key.
+    """
+
+    name: str
+    text: str
+    kind: str
+    expect: str
+    until: str | None
+    why: str
+
+
+class Texts(TypedDict):
+    """The whole of `texts.json`."""
+
+    format: str
+    vectors: list[TextVector]
+
+
 def load_codes() -> Codes:
     """What is in `codes.json`."""
     return cast(Codes, json.loads(CODES.read_text(encoding="utf-8")))
+
+
+def load_texts() -> Texts:
+    """What is in `texts.json`."""
+    return cast(Texts, json.loads(TEXTS.read_text(encoding="utf-8")))
+
+
+def vector(expect: str, name: str, code: bytes | str, why: str, *, at: float | None = None) -> Vector:
+    """A vector of a signed code, given as its text or as its bytes, checked at `at`: Unix seconds, noon by default."""
+    text = code if isinstance(code, str) else digits(code)
+    clock = datetime.fromtimestamp(NOON if at is None else at, UTC).isoformat().replace("+00:00", "Z")
+    return {"name": name, "text": text, "clock": clock, "expect": expect, "why": why}
 
 
 def clock_of(vector: Vector) -> datetime:
@@ -107,9 +141,19 @@ REVOKED = Key("revoked", "revoked", NOON - 60 * DAY)
 STRANGER = Key("stranger", "never published", NOON)
 
 
+KIND = b"\x3a\x00\x01\x00\x00"
+"""The label of the kind, -65537."""
+STATIC = KIND + b"\x01"
+
+
 def claims(*, iat: int = NOON, life: int = 60) -> bytes:
     """The payload of a good code."""
     return b"\xa3\x04" + four(iat + life) + b"\x06" + four(iat) + b"\x07\x50" + CTI
+
+
+def static_claims(*, iat: int = NOON, life: int = 365 * DAY, kind: bytes = STATIC) -> bytes:
+    """The payload of a good static code."""
+    return b"\xa4" + claims(iat=iat, life=life)[1:] + kind
 
 
 def four(number: int) -> bytes:

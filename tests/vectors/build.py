@@ -1,4 +1,4 @@
-"""Builds `codes.json`: `make vectors`. Every vector differs from a good code in one thing.
+"""Builds `codes.json` and `texts.json`: `make vectors`. Every vector differs from a good code in one thing.
 
 What is signed is signed as changed, so that one thing is all a verifier can hold against a code. Signatures are
 deterministic (RFC 6979): the same script gives the same file.
@@ -7,7 +7,6 @@ deterministic (RFC 6979): the same script gives the same file.
 import json
 import struct
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 
 from tests.vectors import (
     CODES,
@@ -20,6 +19,7 @@ from tests.vectors import (
     RETIRED,
     REVOKED,
     STRANGER,
+    TEXTS,
     Codes,
     Vector,
     claims,
@@ -27,18 +27,15 @@ from tests.vectors import (
     envelope,
     four,
     header,
+    static,
     string,
+    texts,
     to_be_signed,
+    vector,
 )
 
 KEYS = (CURRENT, RETIRED, NEXT, REVOKED)
 END_OF_TIME = 2**32 - 1
-
-
-def vector(expect: str, name: str, code: bytes | str, why: str, *, at: float = NOON) -> Vector:
-    text = code if isinstance(code, str) else digits(code)
-    clock = datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")
-    return {"name": name, "text": text, "clock": clock, "expect": expect, "why": why}
 
 
 def halves(change: Callable[[int, int], tuple[int, int]]) -> Callable[[bytes], bytes]:
@@ -56,7 +53,7 @@ def in_two(data: bytes) -> bytes:
     return b"\x5f" + string(data[:1]) + string(data[1:]) + b"\xff"
 
 
-def texts() -> Iterator[Vector]:
+def readings() -> Iterator[Vector]:
     """Step 1, what is read from the symbol."""
     good = digits(envelope())
     rest = good[3:]
@@ -290,7 +287,7 @@ def times() -> Iterator[Vector]:
 
 def build() -> str:
     """The text of `codes.json`."""
-    vectors = [*texts(), *layouts(), *keys(), *signatures(), *times()]
+    vectors = [*readings(), *layouts(), *keys(), *signatures(), *times(), *static.vectors()]
     content: Codes = {
         "format": "Vectors of ehc signed codes; docs/code-format.md says what they mean.",
         "keys": [key.published() for key in KEYS],
@@ -301,3 +298,4 @@ def build() -> str:
 
 if __name__ == "__main__":
     CODES.write_text(build(), encoding="utf-8")
+    TEXTS.write_text(texts.build(), encoding="utf-8")
