@@ -1,9 +1,10 @@
 """`POST /v1/verifications`, and the list of checks that a card's holder reads."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, Response
@@ -11,20 +12,18 @@ from sqlalchemy.orm import Session
 
 from ehc.callers import Scope
 from ehc.cards import store as cards
-from ehc.clock import Clock, local_day
-from ehc.codes.cti import CtiKey
-from ehc.crypto.keys import KeyRing
+from ehc.clock import local_day
+from ehc.core.masking import mask_name
 from ehc.crypto.sealed import Sealer
 from ehc.db import UnitOfWork
-from ehc.keystore.refreshed import Refreshed
 from ehc.residents.store import name_place
-from ehc.verify import journal
 from ehc.verify.disclosure import Person, disclose
 from ehc.verify.history import checks_of
-from ehc.verify.journal import Journal, Scan, Settled
+from ehc.verify.journal import Journal, Settle, settle_within
 from ehc.verify.metrics import scans
-from ehc.verify.schemas import HistoryOut, ScanIn, ScanOut, history_out, presentation, scan_out
-from ehc.verify.service import Presentation, verify_code
+from ehc.verify.scans import Settled
+from ehc.verify.schemas import HistoryOut, ScanIn, ScanOut, Told, history_out, presentation, scan_out
+from ehc.verify.service import Presentation, Tools, verify_code
 from ehc.web import parsing
 from ehc.web.answers import Answer
 from ehc.web.auth import Authenticate, bearer, caller
@@ -42,10 +41,7 @@ class VerifyDeps:
 
     work: UnitOfWork
     once: Once
-    clock: Clock
-    rings: Refreshed[KeyRing]
-    cti_key: Callable[[], CtiKey]
-    sealer: Callable[[], Sealer]
+    tools: Tools
     journal: Journal
     authenticate: Authenticate
     institution_names: Callable[[Session, set[UUID]], dict[UUID, str]]
@@ -64,7 +60,7 @@ def verifications_blueprint(deps: VerifyDeps) -> Blueprint:
         shown = presentation(parsing.body(_SCAN))
         if not deps.once.asked():
             return _check(deps, shown, deps.journal.settle).response()
-        return deps.once.run(lambda session: _check(deps, shown, partial(_settle_within, session)))
+        return deps.once.run(lambda session: _check(deps, shown, partial(settle_within, session)))
 
     return bp
 
@@ -81,7 +77,7 @@ def history_blueprint(deps: VerifyDeps) -> Blueprint:
     def get_verifications(card_id: UUID) -> Response:
         page = parsing.query(_PAGE)
         with deps.work() as session:
-            card = cards.granted(session, card_id, caller().id)
+            card = cards.granted(session, card_id, caller().id, at=deps.tools.clock.now())
             entries, more = checks_of(session, card.serial, limit=page["limit"], before=page["cursor"])
             named = {entry.institution_id for entry in entries if entry.institution_id}
             names = deps.institution_names(session, named) if named else {}
@@ -91,28 +87,26 @@ def history_blueprint(deps: VerifyDeps) -> Blueprint:
     return bp
 
 
-def _check(deps: VerifyDeps, shown: Presentation, settle: Callable[[Scan], Settled]) -> Answer:
-    settled = verify_code(
-        shown,
-        caller(),
-        clock=deps.clock,
-        rings=deps.rings,
-        cti_key=deps.cti_key(),
-        sealer=deps.sealer(),
-        settle=settle,
-    )
+def _check(deps: VerifyDeps, shown: Presentation, settle: Settle) -> Answer:
+    settled = verify_code(shown, caller(), tools=deps.tools, settle=settle)
     scans(settled.reason or "accepted").inc()
-    return Answer(scan_out(settled, _disclosed(deps, settled), english=language() == "en"))
+    return Answer(scan_out(settled, _told(deps.tools.sealer(), settled), english=language() == "en"))
 
 
-def _disclosed(deps: VerifyDeps, settled: Settled) -> dict[str, object] | None:
-    if settled.reason is not None or settled.name is None or settled.resident_id is None:
+def _told(sealer: Sealer, settled: Settled) -> Told:
+    """What may be told of the holder of an accepted card, opened."""
+    holder = settled.holder
+    if holder is None or not settled.told:
+        return Told()
+    name = sealer.unseal(holder.name, name_place(holder.resident_id))
+    today = max(local_day(settled.at), holder.birth_date or date.min)
+    resident = disclose(Person(name, holder.sex, holder.birth_date), settled.told, today=today)
+    return Told(resident, _acted_for(sealer, settled))
+
+
+def _acted_for(sealer: Sealer, settled: Settled) -> Mapping[str, Any] | None:
+    holder = settled.holder
+    if holder is None or holder.guardian_id is None or holder.guardian_name is None or "relation" not in settled.told:
         return None
-    name = deps.sealer().unseal(settled.name, name_place(settled.resident_id))
-    person = Person(name, settled.sex, settled.birth_date)
-    return dict(disclose(person, today=max(local_day(settled.at), settled.birth_date or date.min)))
-
-
-def _settle_within(session: Session, scan: Scan) -> Settled:
-    """Settle one scan in a transaction that holds an idempotency key too."""
-    return journal.settle(session.connection(), [scan])[0]
+    guardian = sealer.unseal(holder.guardian_name, name_place(holder.guardian_id))
+    return {"relation": holder.relation, "guardian": mask_name(guardian)}

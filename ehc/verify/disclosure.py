@@ -3,7 +3,7 @@
 The default is little: masked name, sex, age. Every check records which fields it disclosed, and the resident can read it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -12,6 +12,10 @@ from ehc.core.masking import age_on, mask_name
 
 DEFAULT_FIELDS = ("name:masked", "sex", "age")
 """As recorded with each check: a field, and `:masked` where only its masked form was told."""
+STATIC_FIELDS = ("name:masked",)
+"""What a static code tells alone: it proves which card was printed, not who holds the paper."""
+ACTED_FOR_FIELDS = ("relation", "guardian:masked")
+"""What is told besides where somebody acts for the holder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +27,16 @@ class Person:
     birth_date: date | None
 
 
-def disclose(person: Person, *, today: date) -> Mapping[str, Any]:
-    """The default view: masked name, sex (GB/T 2261.1 code) and age in whole years; null where it is not known."""
-    return {
-        "name": mask_name(person.name),
-        "sex": person.sex,
-        "age": age_on(person.birth_date, today) if person.birth_date else None,
-    }
+def disclose(person: Person, told: Container[str], *, today: date) -> Mapping[str, Any] | None:
+    """The fields that may be told: masked name, sex (GB/T 2261.1 code) and age in whole years; null where not known.
+
+    None if nothing may be told.
+    """
+    if "name:masked" not in told:
+        return None
+    view: dict[str, Any] = {"name": mask_name(person.name)}
+    if "sex" in told:
+        view["sex"] = person.sex
+    if "age" in told:
+        view["age"] = age_on(person.birth_date, today) if person.birth_date else None
+    return view

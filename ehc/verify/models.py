@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, DateTime, Index, LargeBinary, Text
+from sqlalchemy import BigInteger, DateTime, Index, LargeBinary, SmallInteger, Text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -33,6 +33,10 @@ class VerificationRow(Base):
     request_id: Mapped[str | None] = mapped_column(Text)
     disclosed: Mapped[list[str]] = mapped_column(ARRAY(Text))
     key_id: Mapped[bytes | None] = mapped_column(LargeBinary)
+    assurance: Mapped[str | None] = mapped_column(Text)
+    """What kind of code was shown, and how sure it made the check; NULL is a dynamic one."""
+    wrong_tries: Mapped[int | None] = mapped_column(SmallInteger)
+    """Second factors to the card's national static code that were wrong since the last right one; NULL: none was given."""
 
 
 class CodeUseRow(Base):

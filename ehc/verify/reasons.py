@@ -19,9 +19,11 @@ class Reason(StrEnum):
     CARD_SUSPENDED = "card-suspended"
     CARD_CANCELLED = "card-cancelled"
     CARD_NOT_ACTIVE = "card-not-active"
+    STATIC_NOT_ALLOWED = "static-not-allowed"
+    WRONG_REGION = "wrong-region"
 
 
-NOT_RECORDED = frozenset({Reason.MALFORMED, Reason.UNKNOWN_FORMAT})
+NOT_RECORDED = frozenset({Reason.MALFORMED, Reason.UNKNOWN_FORMAT, Reason.WRONG_REGION})
 """Refusals that are only counted: the text is not one of our codes, so there is nothing to record it against."""
 
 _FRESH = Text("请居民刷新二维码后再扫。", "Ask the resident to refresh the code and scan again.")
@@ -60,4 +62,41 @@ ADVICE: dict[Reason, Text] = {
     Reason.CARD_NOT_ACTIVE: Text(
         "该健康卡尚未通过审核，请核对身份证件。", "The card is not approved yet. Check the identity document."
     ),
+    Reason.STATIC_NOT_ALLOWED: Text(
+        "静态码不能用于此处或此环节，请居民出示动态码，或核对身份证件。",
+        "A static code does not count here or for this step. Ask for a dynamic code, or check the identity document.",
+    ),
+    Reason.WRONG_REGION: Text(
+        "这是其他地区或平台签发的码，请由原平台核验，或核对身份证件。",
+        "Another region's or platform's code. Have it checked there, or check the identity document.",
+    ),
 }
+
+_REPRINT = Text(
+    "请居民出示动态码或最新打印的码，或核对身份证件后补打。",
+    "Ask for a dynamic code or the newest print, or check the identity document and print again.",
+)
+
+PRINT_ADVICE: dict[Reason, Text] = {
+    Reason.EXPIRED: Text(f"该打印码已失效，{_REPRINT.zh}", f"This print is no longer good. {_REPRINT.en}"),
+    Reason.UNKNOWN_KEY: Text(
+        f"该打印码的签名密钥已停用，{_REPRINT.zh}", f"This print's key is no longer trusted. {_REPRINT.en}"
+    ),
+    Reason.CARD_CANCELLED: Text(
+        f"该码对应的卡已注销或信息已变更，{_REPRINT.zh}",
+        f"The card was cancelled, or its holder's data changed since. {_REPRINT.en}",
+    ),
+}
+"""Where the advice for a static code is another: paper cannot be refreshed."""
+
+TEMPORARY_ADVICE: dict[Reason, Text] = {
+    Reason.EXPIRED: Text(
+        "临时卡已到期，请重新登记，或凭身份证件办理健康卡。",
+        "The temporary card has expired. Register the patient anew, or register a card with an identity document.",
+    ),
+    Reason.CARD_CANCELLED: Text(
+        "临时卡已并入正式卡或已注销，请居民出示健康卡。",
+        "The temporary card was joined to a health card, or cancelled. Ask for the health card.",
+    ),
+}
+"""Where the advice for a temporary card is another."""

@@ -1,17 +1,17 @@
 """The shapes of the verifier's requests and answers."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from ehc.cards.states import Level
+from ehc.cards.states import Kind, Level
 from ehc.core.tables import CHANNELS, MEDICAL_STEPS, channel, medical_step
 from ehc.errors import Text
 from ehc.verify.history import Entry
-from ehc.verify.journal import Settled
-from ehc.verify.reasons import ADVICE, Reason
+from ehc.verify.reasons import ADVICE, PRINT_ADVICE, TEMPORARY_ADVICE, Reason
+from ehc.verify.scans import Assurance, Factor, Holder, Settled, StandingKind
 from ehc.verify.service import Presentation
 from ehc.web.answers import instant
 from ehc.web.fields import choice, text, token
@@ -22,6 +22,26 @@ MAX_CODE = 8192
 _ACCEPTED = Text("验证通过。", "Accepted.")
 _STEPS = [name for step in MEDICAL_STEPS for name in (step.word, *step.codes)]
 _CHANNELS = [name for way in CHANNELS for name in (way.word, *way.codes)]
+
+
+class SecondFactorIn(Schema):
+    """Exactly one of the two."""
+
+    phone_last4 = fields.String(
+        validate=[validate.Length(4, 4, error="length"), validate.Regexp(r"[0-9]{4}\Z", error="characters")],
+        metadata={"description": "The last 4 digits of the holder's phone, as the holder says them."},
+    )
+    document_seen = fields.Boolean(
+        truthy={True},
+        falsy={False},
+        validate=validate.Equal(True, error="choice"),
+        metadata={"description": "The operator, who must be named, saw the holder's identity document."},
+    )
+
+    @validates_schema
+    def _one(self, given: Mapping[str, Any], **_: object) -> None:
+        if len(given) != 1:
+            raise ValidationError("choice")
 
 
 class ScanIn(Schema):
@@ -35,6 +55,22 @@ class ScanIn(Schema):
     department = text(1, 32, about="Department (科室): standard code or name.")
     operator = text(1, 64, about="Staff number or name of the operator. Kept sealed.")
     request_id = token(64, about="The caller's own id of this request; kept with the record.")
+    second_factor = fields.Nested(
+        SecondFactorIn,
+        metadata={"description": "For static codes; with any other it says nothing and is not looked at."},
+    )
+
+    @validates_schema
+    def _named_operator(self, given: Mapping[str, Any], **_: object) -> None:
+        if "document_seen" in given.get("second_factor", {}) and "operator" not in given:
+            raise ValidationError("Missing data for required field.", "operator")
+
+
+class ActedForOut(Schema):
+    """Who acts for the holder."""
+
+    relation = fields.String(required=True, metadata={"description": "What the holder is to them, GB/T 4761."})
+    guardian = fields.String(required=True, metadata={"description": "Masked name."})
 
 
 class CheckedCardOut(Schema):
@@ -43,14 +79,25 @@ class CheckedCardOut(Schema):
     card_id = fields.UUID(required=True)
     status = fields.String(required=True)
     level = fields.String(required=True, validate=validate.OneOf(list(Level)))
+    kind = fields.String(required=True, validate=validate.OneOf(list(Kind)))
+    verified = fields.Boolean(required=True, metadata={"description": "False: nobody proved who the holder is."})
+    assurance = fields.String(required=True, validate=validate.OneOf(list(Assurance)))
+    acted_for = fields.Nested(ActedForOut)
 
 
 class CheckedResidentOut(Schema):
-    """What is disclosed by default."""
+    """What is disclosed by default; of a static code without a second factor, the name alone."""
 
     name = fields.String(required=True, metadata={"description": "Masked."})
-    sex = fields.String(required=True, allow_none=True)
-    age = fields.Integer(required=True, allow_none=True)
+    sex = fields.String(allow_none=True)
+    age = fields.Integer(allow_none=True)
+
+
+class SecondFactorOut(Schema):
+    """What came of the second factor."""
+
+    state = fields.String(required=True, validate=validate.OneOf(list(Factor)))
+    tries_left = fields.Integer(metadata={"description": "Wrong ones left before the code is locked for 24 hours."})
 
 
 class ScanOut(Schema):
@@ -62,7 +109,10 @@ class ScanOut(Schema):
     message = fields.String(required=True, metadata={"description": "What to do, in the caller's language."})
     verified_at = fields.AwareDateTime(required=True)
     card = fields.Nested(CheckedCardOut)
-    resident = fields.Nested(CheckedResidentOut)
+    resident = fields.Nested(
+        CheckedResidentOut, allow_none=True, metadata={"description": "Null where the holder has ended sharing."}
+    )
+    second_factor = fields.Nested(SecondFactorOut)
 
 
 class EntryOut(Schema):
@@ -76,6 +126,7 @@ class EntryOut(Schema):
     step = fields.String(required=True)
     channel = fields.String(required=True, allow_none=True)
     department = fields.String(required=True, allow_none=True)
+    assurance = fields.String(required=True, validate=validate.OneOf(list(Assurance)))
     disclosed = fields.List(fields.String(), required=True, metadata={"description": "The fields that were told."})
 
 
@@ -96,12 +147,20 @@ def presentation(wanted: Mapping[str, Any]) -> Presentation:
         department=wanted.get("department"),
         operator=wanted.get("operator"),
         request_id=wanted.get("request_id"),
+        **wanted.get("second_factor", {}),
     )
 
 
-def scan_out(settled: Settled, person: Mapping[str, Any] | None, *, english: bool) -> dict[str, Any]:
-    """The answer to a scan; `person` is what may be disclosed."""
-    advice = ADVICE[settled.reason] if settled.reason else _ACCEPTED
+class Told(NamedTuple):
+    """What is told of an accepted card's holder, as it leaves; None where it may not be, or there is nothing."""
+
+    resident: Mapping[str, Any] | None = None
+    acted_for: Mapping[str, Any] | None = None
+
+
+def scan_out(settled: Settled, told: Told, *, english: bool) -> dict[str, Any]:
+    """The answer to a scan."""
+    advice = _advice(settled.reason, settled.code) if settled.reason else _ACCEPTED
     out: dict[str, Any] = {
         "verification_id": str(settled.id),
         "outcome": "rejected" if settled.reason else "accepted",
@@ -109,10 +168,31 @@ def scan_out(settled: Settled, person: Mapping[str, Any] | None, *, english: boo
         "message": advice.en if english else advice.zh,
         "verified_at": instant(settled.at),
     }
-    if settled.reason is None:
-        out["card"] = {"card_id": str(settled.card_id), "status": "active", "level": settled.level}
-        out["resident"] = person
+    if settled.holder is not None:
+        out["card"] = _card(settled.holder, settled.assurance, told.acted_for)
+        out["resident"] = told.resident
+    if settled.factor is not None:
+        left = {} if settled.tries_left is None else {"tries_left": settled.tries_left}
+        out["second_factor"] = {"state": settled.factor, **left}
     return out
+
+
+def _card(holder: Holder, assurance: Assurance, acted_for: Mapping[str, Any] | None) -> dict[str, Any]:
+    card: dict[str, Any] = {
+        "card_id": str(holder.card_id),
+        "status": "active",
+        "level": holder.level,
+        "kind": holder.kind,
+        "verified": holder.kind != Kind.TEMPORARY,
+        "assurance": assurance,
+    }
+    return card if acted_for is None else {**card, "acted_for": acted_for}
+
+
+def _advice(reason: Reason, code: StandingKind | None) -> Text:
+    if code is None:
+        return ADVICE[reason]
+    return (TEMPORARY_ADVICE if code is StandingKind.TEMPORARY else PRINT_ADVICE).get(reason, ADVICE[reason])
 
 
 def history_out(entries: list[Entry], names: Mapping[UUID, str], following: str | None) -> dict[str, Any]:
@@ -127,6 +207,7 @@ def history_out(entries: list[Entry], names: Mapping[UUID, str], following: str 
             "step": entry.step,
             "channel": entry.channel,
             "department": entry.department,
+            "assurance": entry.assurance or Assurance.DYNAMIC,
             "disclosed": entry.disclosed,
         }
         for entry in entries

@@ -1,6 +1,8 @@
 """A check, step by step (the order is argued in `docs/architecture.md`)."""
 
-from collections.abc import Callable
+import hmac
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -8,23 +10,28 @@ from uuid import UUID
 from ehc.callers import Caller
 from ehc.clock import Clock
 from ehc.codes.cti import CtiKey
+from ehc.codes.national import hex_upper
+from ehc.codes.national_text import ForeignCode, read_national
 from ehc.codes.signed import (
     DYNAMIC_SECONDS,
     SKEW_SECONDS,
+    STATIC_SECONDS,
     Claims,
     Envelope,
     Malformed,
     UnknownFormat,
     open_envelope,
 )
+from ehc.codes.temporary_text import read_temporary
+from ehc.codes.text import TextKind, kind_of
 from ehc.core.ids import uuid7
 from ehc.crypto.keys import BadSignature, KeyId, KeyRing, UnknownKey
-from ehc.crypto.sealed import Sealer
+from ehc.crypto.sealed import BlindIndex, Sealer
 from ehc.keystore.refreshed import Refreshed
-from ehc.verify.disclosure import DEFAULT_FIELDS
-from ehc.verify.journal import Scan, Settled
-from ehc.verify.models import NO_CARD
+from ehc.residents.store import place
+from ehc.verify.national import untimely
 from ehc.verify.reasons import NOT_RECORDED, Reason
+from ehc.verify.scans import AnyScan, NationalScan, Scan, Settled, StandingKind, StandingScan, Visit
 
 
 class Refused(Exception):
@@ -36,7 +43,10 @@ class Refused(Exception):
 
 
 class Presentation(NamedTuple):
-    """What a terminal sends: the text it read, and where and for what it was read."""
+    """What a terminal sends: the text it read, and where and for what it was read.
+
+    A second factor, for a static code, is the end of the holder's phone, or that the operator saw the document.
+    """
 
     text: str
     step: str
@@ -44,10 +54,26 @@ class Presentation(NamedTuple):
     department: str | None = None
     operator: str | None = None
     request_id: str | None = None
+    phone_last4: str | None = None
+    document_seen: bool = False
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a check needs besides the database. There is no signer in it."""
+
+    clock: Clock
+    rings: Refreshed[KeyRing]
+    cti_key: Callable[[], CtiKey]
+    sealer: Callable[[], Sealer]
+    blind_index: Callable[[], BlindIndex]
+    protection_keys: Callable[[], Mapping[int, bytes]]
+    national_seconds: int
+    """How long national codes live."""
 
 
 def check_code(text: str, rings: Refreshed[KeyRing], *, now: datetime) -> tuple[Claims, KeyId]:
-    """The claims of a code that is genuine and in its time. Raises `Refused`. Does not ask the database."""
+    """The claims of a signed code that is genuine and in its time. Raises `Refused`. Does not ask the database."""
     envelope = _opened(text)  # (1) size and shape; nothing is trusted yet
     key_id, claims = envelope.key_id, envelope.claims
     try:
@@ -67,52 +93,105 @@ def check_code(text: str, rings: Refreshed[KeyRing], *, now: datetime) -> tuple[
     return claims, key_id
 
 
-def verify_code(
-    shown: Presentation,
-    caller: Caller,
-    *,
-    clock: Clock,
-    rings: Refreshed[KeyRing],
-    cti_key: CtiKey,
-    sealer: Sealer,
-    settle: Callable[[Scan], Settled],
-) -> Settled:
-    """Check a code and settle the scan: (5) card state, one use and the record, in one statement. Durable on return."""
-    now = clock.now()
+def verify_code(shown: Presentation, caller: Caller, *, tools: Tools, settle: Callable[[AnyScan], Settled]) -> Settled:
+    """Check a code and settle the scan: (5) card state, uses and the record, in one statement. Durable on return.
+
+    What is not one of our codes is answered without asking the database: there is nothing to record it against.
+    """
+    now = tools.clock.now()
     scan_id = uuid7(now)
-    refused: Reason | None = None
-    claims: Claims | None
-    key_id: KeyId | None
-    try:
-        claims, key_id = check_code(shown.text, rings, now=now)
-    except Refused as refusal:
-        refused, claims, key_id = refusal.reason, refusal.claims, refusal.key_id
-        if refused in NOT_RECORDED and claims is None:
-            return Settled(scan_id, now, shown.step, refused, None, None, None, None, None, None)
-    return settle(
-        Scan(
-            id=scan_id,
-            at=now,
-            client_id=caller.id,
-            institution_id=caller.institution_id,
-            step=shown.step,
-            channel=shown.channel,
-            department=shown.department,
-            operator=sealer.seal(shown.operator, operator_place(scan_id)) if shown.operator else None,
-            request_id=shown.request_id,
-            disclosed=DEFAULT_FIELDS,
-            refused=refused,
-            serial=cti_key.serial(claims.cti) if claims else NO_CARD,
-            cti=claims.cti if claims else b"",
-            expires_at=_keep_until(claims) if claims else None,
-            key_id=key_id,
-        )
+    sealed = tools.sealer().seal(shown.operator, operator_place(scan_id)) if shown.operator else None
+    visit = Visit(
+        scan_id,
+        now,
+        caller.id,
+        caller.institution_id,
+        shown.step,
+        shown.channel,
+        shown.department,
+        sealed,
+        shown.request_id,
     )
+    try:
+        scan = _scan(shown, visit, tools)
+    except Refused as refusal:
+        return Settled(scan_id, now, shown.step, refusal.reason)
+    return settle(scan)
 
 
 def operator_place(verification_id: UUID) -> str:
     """Where an operator's name is sealed."""
     return f"verification.operator:{verification_id}"
+
+
+def _scan(shown: Presentation, visit: Visit, tools: Tools) -> AnyScan:
+    """The scan of a text, with whatever speaks against it already. Raises `Refused` for what is not recorded."""
+    kind = kind_of(shown.text)
+    if kind is TextKind.NATIONAL:
+        return _national(shown, visit, tools)
+    if kind is TextKind.TEMPORARY:
+        return _temporary(shown.text, visit, tools)
+    return _signed(shown, visit, tools)
+
+
+def _signed(shown: Presentation, visit: Visit, tools: Tools) -> AnyScan:
+    refused: Reason | None = None
+    claims: Claims | None
+    key_id: KeyId | None
+    try:
+        claims, key_id = check_code(shown.text, tools.rings, now=visit.at)
+    except Refused as refusal:
+        refused, claims, key_id = refusal.reason, refusal.claims, refusal.key_id
+        if refused in NOT_RECORDED and claims is None:
+            raise
+    if claims is None:
+        return Scan(visit, refused, key_id=key_id)
+    serial = tools.cti_key().serial(claims.cti)
+    if claims.static:
+        return _with_factor(
+            StandingScan(visit, StandingKind.PRINT, refused, serial, claims.cti, key_id), shown, tools.sealer()
+        )
+    issued_at = datetime.fromtimestamp(claims.issued_at, UTC)
+    return Scan(visit, refused, serial, claims.cti, issued_at, _keep_until(claims), key_id)
+
+
+def _national(shown: Presentation, visit: Visit, tools: Tools) -> AnyScan:
+    try:
+        found = read_national(shown.text)
+    except ForeignCode:
+        raise Refused(Reason.WRONG_REGION) from None
+    except UnknownFormat:
+        raise Refused(Reason.UNKNOWN_FORMAT) from None
+    except Malformed:
+        raise Refused(Reason.MALFORMED) from None
+    index = tools.blind_index()
+    ehc_id_index = index.of("ehc-id", hex_upper(found.card_id))
+    if found.validity is None:
+        scan = StandingScan(visit, StandingKind.NATIONAL, ehc_id_index=ehc_id_index)
+        return _with_factor(scan, shown, tools.sealer())
+    refused = untimely(found.validity, tools.protection_keys(), now=visit.at, life=tools.national_seconds)
+    return NationalScan(visit, index.of("national-code", found.text), ehc_id_index, refused)
+
+
+def _temporary(text: str, visit: Visit, tools: Tools) -> StandingScan:
+    try:
+        digits = read_temporary(text)
+    except (Malformed, UnknownFormat):
+        raise Refused(Reason.MALFORMED) from None
+    return StandingScan(visit, StandingKind.TEMPORARY, temporary_index=tools.blind_index().of("temporary-code", digits))
+
+
+def _with_factor(scan: StandingScan, shown: Presentation, sealer: Sealer) -> StandingScan:
+    scan.document_seen = shown.document_seen
+    if shown.phone_last4 is not None and scan.refused is None:
+        digits = shown.phone_last4.encode()
+
+        def ends(resident_id: UUID, phone: bytes) -> bool:
+            known = sealer.unseal(phone, place("phone", resident_id)).encode()
+            return hmac.compare_digest(known[-len(digits) :], digits)
+
+        scan.phone_check = ends
+    return scan
 
 
 def _opened(text: str) -> Envelope:
@@ -125,7 +204,8 @@ def _opened(text: str) -> Envelope:
 
 
 def _untimely(claims: Claims, now: float) -> Reason | None:
-    if not 0 < claims.expires_at - claims.issued_at <= DYNAMIC_SECONDS:
+    longest = STATIC_SECONDS if claims.static else DYNAMIC_SECONDS
+    if not 0 < claims.expires_at - claims.issued_at <= longest:
         return Reason.MALFORMED  # we never sign such a life; recorded, since the signature is ours
     if now < claims.issued_at - SKEW_SECONDS:
         return Reason.NOT_YET_VALID

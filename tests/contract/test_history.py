@@ -11,6 +11,7 @@ from ehc.core.ids import uuid7
 from ehc.verify.models import VerificationRow
 from ehc.web.answers import instant
 from tests.contract.helpers import problem, serial_of, wrong
+from tests.support.national import change
 from tests.support.service import Service
 from tests.support.service import told as answered
 
@@ -65,6 +66,7 @@ def test_a_check_tells_who_when_for_what_and_what_was_disclosed(shared: Service,
         "step": "medicine",
         "channel": "window",
         "department": "0301",
+        "assurance": "dynamic",
         "disclosed": ["name:masked", "sex", "age"],
     }
 
@@ -198,7 +200,45 @@ def test_the_list_of_another_apps_card_is_not_told(shared: Service, card_id: str
     assert problem(shared.other_app.get(f"/v1/cards/{card_id}/verifications")) == (404, "card-not-found")
 
 
-def test_the_list_of_a_cancelled_card_is_still_told(shared: Service, card_id: str) -> None:
+def test_the_list_of_a_cancelled_card_is_no_longer_told(shared: Service, card_id: str) -> None:
+    """Cancelling ends what the app may see (`ehc/issuer/lifecycle.py`); the record stays."""
     shared.terminal.scan(shared.app.code(card_id))
     shared.app.post(f"/v1/cards/{card_id}/cancel", {"reason": "r"})
-    assert len(listed(shared, card_id)["items"]) == 1
+    assert problem(shared.app.get(f"/v1/cards/{card_id}/verifications")) == (404, "card-not-found")
+
+
+def joined(service: Service, card_id: str, into: str) -> None:
+    serial = serial_of(service, into)
+    change(service, {"card_id": card_id}, status="cancelled", cause="joined", joined_to=serial)
+
+
+def test_checks_of_joined_cards_go_on_in_the_list(service: Service) -> None:
+    """Through two joins, in one order, page by page."""
+    cards = [service.app.register(number)["card_id"] for number in (1, 2, 3, 4)]
+    made: list[str] = []
+    for _ in range(4):
+        for card_id in cards:
+            made.append(service.terminal.scan(service.app.code(card_id))["verification_id"])
+            service.clock.advance(1)
+    mine, first, second, other = cards
+    others = {scan for number, scan in enumerate(made) if number % 4 == cards.index(other)}
+    joined(service, first, mine)
+    joined(service, second, first)
+    expected = [scan for scan in reversed(made) if scan not in others]
+    assert ids(listed(service, mine, limit=100)) == expected
+    seen: list[str] = []
+    page: dict[str, Any] = {"next": ""}
+    while page["next"] is not None:
+        page = listed(service, mine, limit=5, **({"cursor": page["next"]} if page["next"] else {}))
+        seen += ids(page)
+    assert seen == expected
+    assert set(ids(listed(service, other))) == others
+    assert len(ids(listed(service, second))) == 4
+
+
+def test_a_page_is_one_statement_besides_the_look_at_the_card_and_the_names(service: Service) -> None:
+    card_id = service.app.register()["card_id"]
+    service.terminal.scan(service.app.code(card_id))
+    with service.statements() as seen:
+        listed(service, card_id)
+    assert len([sent for sent in seen if "verification" in sent]) == 1

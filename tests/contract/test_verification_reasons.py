@@ -1,18 +1,22 @@
 """Every reason for which a code is refused, from both sides of its boundary, and what the refusal leaves behind."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 
 from ehc.codes.signed import MAX_DIGITS
+from ehc.codes.temporary_text import make_temporary
 from ehc.crypto.signer import SoftwareSigner
 from ehc.keystore import signing_keys
 from ehc.keystore.ring import Purpose
 from ehc.verify.reasons import ADVICE, NOT_RECORDED, Reason
 from tests.contract.conftest import WorkerMaker
 from tests.contract.helpers import counted, minted, row_counts, secrets_of, serial_of, signer_of
+from tests.support.national import change, static
 from tests.support.service import Service
 from tests.support.service import told as answered
 
@@ -34,11 +38,17 @@ def _used(service: Service, card_id: str) -> str:
     return code
 
 
-def _waiting(service: Service, card_id: str) -> str:
-    code = service.app.code(card_id)
-    with service.session() as session:
-        session.execute(text("UPDATE card SET status = 'pending-review' WHERE id = :id"), {"id": card_id})
-    return code
+def _put(**columns: str) -> Maker:
+    def make(service: Service, card_id: str) -> str:
+        code = service.app.code(card_id)
+        change(service, {"card_id": card_id}, **columns)
+        return code
+
+    return make
+
+
+def _static(service: Service, card_id: str) -> str:
+    return static(answered(service.app.get(f"/v1/cards/{card_id}")))
 
 
 def _signed(**changes: Any) -> Maker:
@@ -64,9 +74,11 @@ CASES: list[tuple[Reason, str, Maker, bool | None]] = [
     (Reason.MALFORMED, "a life of 0 s", _signed(life=0), True),
     (Reason.MALFORMED, "a life that ends before it begins", _signed(life=-1), True),
     (Reason.UNKNOWN_FORMAT, "a web address", lambda *_: "https://example.org/691", None),
-    (Reason.UNKNOWN_FORMAT, "another prefix", lambda service, card_id: "692" + service.app.code(card_id)[3:], None),
+    (Reason.MALFORMED, "a temporary code, too long", lambda service, id_: "692" + service.app.code(id_)[3:], None),
+    (Reason.MALFORMED, "a national code in lower case", lambda *_: f"{'a' * 64}:1", None),
+    (Reason.UNKNOWN_FORMAT, "another prefix", lambda service, card_id: "693" + service.app.code(card_id)[3:], None),
+    (Reason.UNKNOWN_FORMAT, "63 characters and a colon", lambda *_: f"{'A' * 63}:1", None),
     (Reason.UNKNOWN_FORMAT, "white space", lambda *_: " \t\n", None),
-    (Reason.UNKNOWN_FORMAT, "a national code", lambda *_: f"{'A' * 64}:1", None),
     (Reason.UNKNOWN_FORMAT, "NUL", lambda *_: "\x00", None),
     (Reason.UNKNOWN_KEY, "a stranger's key", _signed(signer=SoftwareSigner.generate()), False),
     (Reason.BAD_SIGNATURE, "one bit", _altered, False),
@@ -75,9 +87,18 @@ CASES: list[tuple[Reason, str, Maker, bool | None]] = [
     (Reason.ALREADY_USED, "at another terminal", _used, True),
     (Reason.NOT_ISSUED, "no such serial", lambda service, _: minted(service, serial=2**62 + 1), False),
     (Reason.NOT_ISSUED, "a block that is not ours", lambda service, _: minted(service, cti=_foreign(service)), False),
+    (Reason.NOT_ISSUED, "a national code of nobody", lambda *_: f"{'A' * 64}:1", False),
+    (Reason.NOT_ISSUED, "a temporary code of nobody", lambda *_: make_temporary(), False),
     (Reason.CARD_SUSPENDED, "suspended", _moved("suspend"), True),
+    (Reason.CARD_SUSPENDED, "reported lost", _put(status="lost"), True),
     (Reason.CARD_CANCELLED, "cancelled", _moved("cancel"), True),
-    (Reason.CARD_NOT_ACTIVE, "waits for review", _waiting, True),
+    (Reason.CARD_CANCELLED, "its holder has died", _put(status="cancelled", cause="deceased"), True),
+    (Reason.CARD_CANCELLED, "joined to another", _put(status="cancelled", cause="joined"), True),
+    (Reason.CARD_NOT_ACTIVE, "waits for review", _put(status="pending-review"), True),
+    (Reason.CARD_NOT_ACTIVE, "rejected", _put(status="rejected"), True),
+    (Reason.STATIC_NOT_ALLOWED, "not switched on", _static, True),
+    (Reason.WRONG_REGION, "type 9", lambda *_: f"{'A' * 64}:9", None),
+    (Reason.WRONG_REGION, "four parts", lambda *_: f"{'A' * 64}:0:{'B' * 32}:4400A0062FWHB0187", None),
 ]
 
 
@@ -112,15 +133,16 @@ def test_a_refusal_is_recorded_if_the_text_was_a_code(
     after = row_counts(shared)
     assert after["verification"] - before["verification"] == (known is not None)
     assert after["code_use"] == before["code_use"]
-    history = answered(shared.app.get(f"/v1/cards/{card_id}/verifications"))["items"]
-    assert (scan_id in {entry["verification_id"] for entry in history}) == bool(known)
+    with shared.session() as session:
+        of_card = text("SELECT verification.id FROM verification JOIN card ON serial = card_serial WHERE card.id = :id")
+        assert (UUID(scan_id) in session.execute(of_card, {"id": card_id}).scalars()) == bool(known)
 
 
 def test_every_reason_is_reached() -> None:
     reached = {reason for reason, *_ in CASES} | {Reason.EXPIRED}
     assert reached == set(Reason)
     assert set(ADVICE) == set(Reason)
-    assert {Reason.MALFORMED, Reason.UNKNOWN_FORMAT} == NOT_RECORDED
+    assert {Reason.MALFORMED, Reason.UNKNOWN_FORMAT, Reason.WRONG_REGION} == NOT_RECORDED
 
 
 def test_a_refusal_is_told_in_english(shared: Service) -> None:
@@ -228,3 +250,33 @@ def test_a_retired_key_signs_nothing_dated_after_its_time(service: Service, work
         service.clock.advance(1)
         assert informed.terminal.scan(code)["reason"] == reason
         service.clock.advance(-1)
+
+
+def test_codes_from_before_the_closing_are_closed(service: Service) -> None:
+    """`iat` is in whole seconds, rounded down, so a code of the closing's own second is closed too."""
+    card = service.app.register()
+    serial, closing = serial_of(service, card["card_id"]), service.clock.now() + timedelta(seconds=0.5)
+    ends = {}
+    for issued_in in (-1, 0, 1):
+        code = minted(service, serial=serial, issued_in=issued_in)
+        change(service, card, codes_since=None)
+        assert service.terminal.scan(minted(service, serial=serial, issued_in=issued_in))["outcome"] == "accepted"
+        change(service, card, codes_since=closing)
+        ends[issued_in] = service.terminal.scan(code)["reason"]
+    assert ends == {-1: "expired", 0: "expired", 1: None}
+
+
+def test_a_code_issued_in_the_very_moment_of_the_closing_is_closed(service: Service) -> None:
+    card = service.app.register()
+    code = minted(service, serial=serial_of(service, card["card_id"]))
+    change(service, card, codes_since=service.clock.now())
+    assert service.terminal.scan(code)["reason"] == "expired"
+    change(service, card, codes_since=service.clock.now() - timedelta(microseconds=1))
+    assert service.terminal.scan(code)["outcome"] == "accepted"
+
+
+def test_a_closed_code_of_a_suspended_card_tells_of_the_card(service: Service) -> None:
+    card = service.app.register()
+    code = service.app.code(card["card_id"])
+    change(service, card, codes_since=service.clock.now(), status="suspended")
+    assert service.terminal.scan(code)["reason"] == "card-suspended"

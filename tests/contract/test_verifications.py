@@ -1,5 +1,6 @@
 """`POST /v1/verifications`: what an accepted check tells and records, and who may present a code again."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from ehc.clock import CHINA_TIME
 from ehc.core.tables import CHANNELS, MEDICAL_STEPS
 from ehc.web.answers import instant
 from tests.contract.helpers import at_once, counted, poster, row_counts, serial_of, wrong
+from tests.support.national import change
 from tests.support.service import Service, citizen_number, person
 from tests.support.service import told as answered
 
@@ -30,7 +32,14 @@ def test_an_accepted_code_tells_who_stands_there(shared: Service, card: dict[str
     assert set(told) == {"verification_id", "outcome", "reason", "message", "verified_at", "card", "resident"}
     assert (told["outcome"], told["reason"], told["message"]) == ("accepted", None, "验证通过。")
     assert told["verified_at"] == instant(shared.clock.now())
-    assert told["card"] == {"card_id": card["card_id"], "status": "active", "level": "document-seen"}
+    assert told["card"] == {
+        "card_id": card["card_id"],
+        "status": "active",
+        "level": "document-seen",
+        "kind": "formal",
+        "verified": True,
+        "assurance": "dynamic",
+    }
     assert told["resident"] == {key: card["resident"][key] for key in ("name", "sex", "age")}
     assert UUID(told["verification_id"]).version == 7
 
@@ -238,3 +247,53 @@ def test_a_newborn_of_today_has_age_0_at_the_scanner(service: Service) -> None:
     born = f"{service.clock.now().astimezone(CHINA_TIME):%Y%m%d}"
     card = service.app.register(**person(1, id_number=citizen_number(1, born=born)))
     assert service.terminal.scan(service.app.code(card["card_id"]))["resident"]["age"] == 0
+
+
+def test_where_sharing_has_ended_nothing_is_told_of_the_holder(shared: Service, card: dict[str, Any]) -> None:
+    guarded(shared, card)
+    change(shared, card, sharing=False)
+    told = shared.terminal.scan(shared.app.code(card["card_id"]))
+    assert (told["outcome"], told["resident"]) == ("accepted", None)
+    assert "acted_for" not in told["card"]
+    assert record(shared, told["verification_id"]).disclosed == []
+    change(shared, card, sharing=True)
+    told = shared.terminal.scan(shared.app.code(card["card_id"]))
+    assert told["resident"] == {key: card["resident"][key] for key in ("name", "sex", "age")}
+
+
+def guarded(service: Service, card: dict[str, Any], *, until: Any = None) -> None:
+    """Somebody by the name of 欧阳明月 acts for the holder, as for a child."""
+    guardian = service.app.register(id_type="03", id_number="E86420975", name="欧阳明月")
+    with service.session() as session:
+        wanted = text("SELECT resident_id FROM card WHERE id = :id")
+        resident = session.execute(wanted, {"id": guardian["card_id"]}).scalar_one()
+    change(service, card, guardian_id=resident, guardian_relation="2", guardian_until=until)
+
+
+def test_who_acts_for_the_holder_is_told_by_a_masked_name(shared: Service, card: dict[str, Any]) -> None:
+    guarded(shared, card)
+    code = shared.app.code(card["card_id"])
+    with shared.statements() as seen:
+        told = shared.terminal.scan(code)
+    assert told["card"]["acted_for"] == {"relation": "2", "guardian": "欧***"}
+    row = record(shared, told["verification_id"])
+    assert row.disclosed == ["name:masked", "sex", "age", "relation", "guardian:masked"]
+    assert len(seen) == 1
+
+
+def test_acting_ends_by_itself(service: Service) -> None:
+    card = service.app.register()
+    guarded(service, card, until=service.clock.now() + timedelta(seconds=10))
+    service.clock.advance(9.999)
+    assert "acted_for" in service.terminal.scan(service.app.code(card["card_id"]))["card"]
+    service.clock.advance(0.001)
+    told = service.terminal.scan(service.app.code(card["card_id"]))
+    assert "acted_for" not in told["card"]
+    assert record(service, told["verification_id"]).disclosed == ["name:masked", "sex", "age"]
+
+
+def test_with_an_idempotency_key_the_answer_is_the_same(shared: Service, card: dict[str, Any]) -> None:
+    body = {"code": shared.app.code(card["card_id"]), "step": "other"}
+    first, again = (shared.terminal.post("/v1/verifications", body, Idempotency_Key=card["card_id"]) for _ in range(2))
+    assert answered(first)["outcome"] == "accepted"
+    assert answered(again) == answered(first)

@@ -1,0 +1,143 @@
+"""Settling codes that stay as they are: printed, national static and temporary ones. Not the hot path: one scan at a time.
+
+A static code is a bearer token for years (national rules 2). So it counts only where the card and the institution allow it,
+never for payment, and tells a masked name; a second factor makes it tell as much as a dynamic code. The last digits of a phone
+are few, so wrong ones are counted for the code, not for the terminal that tried: five lock it for a day, from wherever they
+came. While one is tried the code's row is locked (for a national static code, that of its card), so that tries at one moment
+come one after the other and each sees the count of those before it.
+"""
+
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from ehc.line import as_json
+from ehc.verify.models import NO_CARD
+from ehc.verify.reasons import Reason
+from ehc.verify.scans import Assurance, Factor, Holder, Settled, StandingKind, StandingScan
+from ehc.verify.statements import CARD_STATE, HELD, HOLDER, HOLDER_JOINS, STATIC, TOLD, VISIT, WRITE, WRITTEN, fields
+
+MAX_TRIES = 5
+"""Wrong second factors that lock a code."""
+_LOCKED_FOR = "interval '24 hours'"
+
+_HOLDER_OF_PRINT = """
+SELECT resident.id, resident.phone
+FROM printed_code JOIN card ON card.serial = printed_code.card_serial JOIN resident ON resident.id = card.resident_id
+WHERE printed_code.cti = %s AND card.serial = %s FOR NO KEY UPDATE OF printed_code
+"""
+_HOLDER_OF_CARD = """
+SELECT resident.id, resident.phone FROM card JOIN resident ON resident.id = card.resident_id
+WHERE card.ehc_id_index = %s FOR NO KEY UPDATE OF card
+"""
+
+# The tries of a national static code are counted in the checks of its card: it has no row of its own. By the greatest number,
+# not the newest check: tries at one moment are dated before they wait for one another.
+_SETTLE = f"""
+WITH scan AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%s::json) AS t (
+        {VISIT}, kind text, serial bigint, cti bytea, key_id bytea,
+        ehc_id_index bytea, temporary_index bytea, document_seen bool, phone_given bool, phone_ends bool)
+), known AS MATERIALIZED (
+    SELECT scan.*, coalesce(
+               serial, (SELECT card.serial FROM card WHERE card.ehc_id_index = scan.ehc_id_index),
+               (SELECT card.serial FROM card WHERE card.temporary_index = scan.temporary_index)
+           ) AS card_serial,
+           (SELECT card_serial FROM card_alias WHERE card_alias.ehc_id_index = scan.ehc_id_index
+            ORDER BY closed_at DESC LIMIT 1) AS alias_serial
+    FROM scan
+), tried AS MATERIALIZED (
+    SELECT known.id, CASE known.kind
+               WHEN 'print' THEN (
+                   SELECT CASE WHEN tries >= {MAX_TRIES} AND tried_at <= known.at - {_LOCKED_FOR} THEN 0 ELSE tries END
+                   FROM printed_code WHERE printed_code.cti = known.cti)
+               WHEN 'national' THEN (
+                   SELECT max(past.wrong_tries) FROM verification AS past
+                   WHERE past.card_serial = known.card_serial AND past.verified_at > known.at - {_LOCKED_FOR}
+                         AND past.verified_at > coalesce((
+                             SELECT max(good.verified_at) FROM verification AS good
+                             WHERE good.card_serial = known.card_serial AND good.wrong_tries = 0
+                                   AND good.verified_at > known.at - {_LOCKED_FOR}
+                         ), '-infinity'))
+           END AS tries
+    FROM known
+), seen AS MATERIALIZED (
+    SELECT scan.id, scan.at, scan.client_id, scan.institution_id, scan.step, scan.channel, scan.department,
+           scan.operator, scan.request_id, scan.key_id, scan.kind, scan.cti, scan.document_seen, scan.phone_given,
+           scan.phone_ends, coalesce(scan.card_serial, scan.alias_serial, {NO_CARD}) AS serial,
+           coalesce(tried.tries, 0) AS tries, {HOLDER},
+           CASE WHEN scan.refused IS NOT NULL THEN scan.refused
+                WHEN scan.kind = 'print' AND signing_key.id IS NULL THEN '{Reason.UNKNOWN_KEY}'
+                WHEN scan.alias_serial IS NOT NULL THEN '{Reason.CARD_CANCELLED}'
+                WHEN scan.kind = 'print' AND print.cti IS NULL THEN '{Reason.NOT_ISSUED}'
+                {CARD_STATE}
+                WHEN print.revoked_at IS NOT NULL THEN coalesce(print.refusal, '{Reason.EXPIRED}')
+                WHEN print.expires_at < scan.at THEN '{Reason.EXPIRED}'
+                WHEN scan.kind <> 'temporary' AND (
+                    scan.step = 'payment' OR coalesce(tried.tries, 0) >= {MAX_TRIES}
+                    OR (card.static_allowed AND institution.static_allowed) IS NOT TRUE
+                ) THEN '{Reason.STATIC_NOT_ALLOWED}'
+           END AS refusal
+    FROM known AS scan
+    JOIN tried ON tried.id = scan.id
+    LEFT JOIN card ON card.serial = scan.card_serial
+    {HOLDER_JOINS}
+    LEFT JOIN institution ON institution.id = scan.institution_id
+    LEFT JOIN printed_code AS print ON print.cti = scan.cti AND print.card_serial = card.serial
+    LEFT JOIN signing_key ON signing_key.id = scan.key_id AND signing_key.revoked_at IS NULL
+), judged AS (
+    SELECT seen.*, refusal AS reason,
+           CASE WHEN refusal IS NOT NULL OR kind = 'temporary' THEN NULL
+                WHEN document_seen OR phone_ends THEN '{Factor.CONFIRMED}'
+                WHEN phone_given AND phone_ends IS NULL THEN '{Factor.NO_PHONE}'
+                WHEN phone_given THEN '{Factor.WRONG}'
+           END AS factor
+    FROM seen
+), settled AS MATERIALIZED (
+    SELECT judged.*,
+           CASE WHEN kind = 'temporary' OR factor = '{Factor.CONFIRMED}' THEN {TOLD}
+                WHEN sharing THEN {STATIC} ELSE '{{}}' END AS told,
+           CASE WHEN kind = 'temporary' THEN '{Assurance.UNVERIFIED}'
+                WHEN factor = '{Factor.CONFIRMED}' THEN '{Assurance.STATIC_CONFIRMED}'
+                ELSE '{Assurance.STATIC}' END AS assurance,
+           CASE WHEN factor = '{Factor.WRONG}' THEN tries + 1
+                WHEN factor = '{Factor.CONFIRMED}' AND phone_ends THEN 0 END AS now_tries
+    FROM judged
+), counted AS (
+    UPDATE printed_code SET tries = settled.now_tries, tried_at = settled.at
+    FROM settled WHERE printed_code.cti = settled.cti AND settled.now_tries IS NOT NULL
+), written AS (
+    {WRITE}, key_id, assurance, wrong_tries)
+    SELECT {WRITTEN}, key_id, assurance, CASE kind WHEN 'national' THEN now_tries END
+    FROM settled
+)
+SELECT id, at, step, reason, told, assurance, factor, {MAX_TRIES} - now_tries, {HELD} FROM settled
+"""  # noqa: S608 - only names and numbers of ours are put in
+
+
+def settle(session: Session, scan: StandingScan) -> Settled:
+    """Settle a scan within a transaction; never commits. One statement, and one before it if digits of a phone are given."""
+    connection = session.connection()
+    if scan.phone_check is not None:
+        scan.phone_ends = _phone_ends(session, scan)
+    row = connection.exec_driver_sql(_SETTLE, (as_json([scan]),)).one()
+    reason = Reason(row[3]) if row[3] else None
+    if reason is not None:
+        return Settled(row[0], row[1], row[2], reason, Assurance(row[5]), code=scan.kind)
+    factor = Factor(row[6]) if row[6] else None
+    tries_left = row[7] if factor is Factor.WRONG else None
+    told, holder = fields(row[4]), Holder(*row[8:])
+    return Settled(row[0], row[1], row[2], None, Assurance(row[5]), holder, told, scan.kind, factor, tries_left)
+
+
+def _phone_ends(session: Session, scan: StandingScan) -> bool | None:
+    """Whether the holder's phone ends with the digits that were given; None without a phone. Locks out other tries."""
+    connection = session.connection()
+    found: Any = None
+    if scan.kind is StandingKind.PRINT:
+        found = connection.exec_driver_sql(_HOLDER_OF_PRINT, (scan.cti, scan.serial)).one_or_none()
+    elif scan.kind is StandingKind.NATIONAL:
+        found = connection.exec_driver_sql(_HOLDER_OF_CARD, (scan.ehc_id_index,)).one_or_none()
+    if found is None or found[1] is None or scan.phone_check is None:
+        return None
+    return scan.phone_check(*found)

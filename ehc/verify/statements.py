@@ -1,0 +1,76 @@
+"""What the settling statements have in common. Each reads its scans as JSON and goes on in steps named alike:
+
+`scan` (what was presented), `seen` (the card and its holder now, and `refusal`, known without counting uses), `settled`
+(`reason`, after the uses were counted; `told`, the fields that may be told), then the row of `verification` and the answer.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from ehc.verify.disclosure import ACTED_FOR_FIELDS, DEFAULT_FIELDS, STATIC_FIELDS
+from ehc.verify.reasons import Reason
+from ehc.verify.scans import Assurance, Holder, Settled
+
+SAME_SCAN = "interval '10 seconds'"
+"""Scanners read twice: the terminal that spent a code gets the same verification again within this time."""
+
+VISIT = """position int, id uuid, at timestamptz, client_id uuid, institution_id uuid, step text, channel text,
+        department text, operator bytea, request_id text, refused text"""
+"""The columns of every scan."""
+
+HOLDER = """card.id AS card_id, card.kind AS card_kind, card.level, card.sharing, resident.id AS resident_id, resident.name,
+           resident.sex, resident.birth_date, guardian.id AS guardian_id, guardian.name AS guardian_name,
+           CASE WHEN guardian.id IS NOT NULL THEN card.guardian_relation END AS relation"""
+
+HOLDER_JOINS = """LEFT JOIN resident ON resident.id = card.resident_id
+    LEFT JOIN LATERAL (
+        SELECT id, name FROM resident
+        WHERE resident.id = card.guardian_id AND (card.guardian_until IS NULL OR card.guardian_until > scan.at) LIMIT 1
+    ) AS guardian ON true"""
+
+CARD_STATE = f"""WHEN card.status IS NULL THEN '{Reason.NOT_ISSUED}'
+                WHEN card.status IN ('suspended', 'lost') THEN '{Reason.CARD_SUSPENDED}'
+                WHEN card.status = 'cancelled' AND card.cause = 'expired' THEN '{Reason.EXPIRED}'
+                WHEN card.status = 'cancelled' THEN '{Reason.CARD_CANCELLED}'
+                WHEN card.status <> 'active' THEN '{Reason.CARD_NOT_ACTIVE}'
+                WHEN card.expires_at < scan.at THEN '{Reason.EXPIRED}'"""
+
+DEFAULT, STATIC, WITH_GUARDIAN = (
+    f"'{{{','.join(fields)}}}'" for fields in (DEFAULT_FIELDS, STATIC_FIELDS, DEFAULT_FIELDS + ACTED_FOR_FIELDS)
+)
+"""Arrays of fields as PostgreSQL writes them: text until they are stored, since text costs less on its way."""
+
+TOLD = f"""CASE WHEN NOT sharing THEN '{{}}' WHEN guardian_id IS NULL THEN {DEFAULT} ELSE {WITH_GUARDIAN} END"""
+"""All that a check may tell; nothing where the holder has ended sharing."""
+
+WRITE = """INSERT INTO verification (card_serial, verified_at, id, client_id, institution_id, step, channel, department,
+                              operator, request_id, reason, disclosed"""
+WRITTEN = """serial, at, id, client_id, institution_id, step, channel, department, operator, request_id, reason,
+           CASE WHEN reason IS NULL THEN told::text[] ELSE '{}' END"""
+
+HELD = """card_id, card_kind, level, resident_id, name, sex, birth_date, relation, guardian_id, guardian_name"""
+"""The columns of a `Holder`."""
+
+AGAIN = """CASE WHEN again THEN first_id ELSE id END, CASE WHEN again THEN first_at ELSE at END,
+       CASE WHEN again THEN first_step ELSE step END, reason, told"""
+"""How the answer to a code that can be used up begins: a repeated scan has the answer of the first."""
+
+
+def settled(row: Sequence[Any]) -> Settled:
+    """A row that begins with `AGAIN` and goes on with `HELD`."""
+    reason = Reason(row[3]) if row[3] else None
+    if reason is not None:
+        return Settled(row[0], row[1], row[2], reason)
+    return Settled(row[0], row[1], row[2], None, assurance_of(row[6]), Holder(*row[5:]), fields(row[4]))
+
+
+@cache
+def fields(told: str) -> frozenset[str]:
+    """The names in an array of fields."""
+    return frozenset(told.strip("{}").split(",")) - {""}
+
+
+def assurance_of(card_kind: str) -> Assurance:
+    """How sure a dynamic code makes a check: a temporary card stands for nobody in particular."""
+    return Assurance.UNVERIFIED if card_kind == "temporary" else Assurance.DYNAMIC
