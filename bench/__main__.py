@@ -1,12 +1,13 @@
 """`make bench`: prints a table and writes `var/bench.json`."""
 
 import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from bench import core
+from bench import core, imports
 from bench.ground import Ground, prepared
 from bench.routes import in_turns, serving
 from ehc.clock import SystemClock
@@ -58,6 +59,19 @@ def measure(ground: Ground) -> list[Line]:
     ]
 
 
+def measure_imports(folder: Path) -> list[Line]:
+    """A whole province, and what a check costs beside it."""
+    imported, cost = imports.measure(folder)
+    return [
+        Line("import.vs_copy", imported.rate / imported.copied_per_second, 0.10),
+        Line("import.memory_mb", imported.memory_mb, 300, least=False),
+        _ratio("verify.cost_at_1m_vs_10k", cost, 1.2, least=False),
+        Line("import.cards_per_second_per_core", imported.rate / (os.cpu_count() or 1)),
+        Line("import.cards", imported.cards),
+        Line("import.copied_per_second", imported.copied_per_second),
+    ]
+
+
 def _ratio(name: str, rounds: list[float], target: float, *, least: bool = True) -> Line:
     return Line(name, median(rounds), target, least, min(rounds), max(rounds))
 
@@ -76,6 +90,7 @@ def main() -> int:
     try:
         with prepared(VAR / "bench", cards=_CARDS) as ground:
             lines = measure(ground)
+        lines += measure_imports(VAR / "bench-imports")
     except DevServerError as error:
         print(f"\n{error}", file=sys.stderr)
         return 2

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from uuid import UUID
 
 from sqlalchemy import select, text
@@ -16,7 +17,7 @@ from ehc.access import clients
 from ehc.callers import Caller
 from ehc.cards.models import CardRow, GrantRow
 from ehc.cards.states import CardStatus, Level
-from ehc.clock import SystemClock
+from ehc.clock import SystemClock, local_day
 from ehc.codes.minting import mint
 from ehc.codes.signed import DYNAMIC_SECONDS, Claims
 from ehc.commands.context import Deployment
@@ -25,7 +26,9 @@ from ehc.commands.keys import init_keys
 from ehc.crypto.keys import KeyRing
 from ehc.dev import region
 from ehc.dev.servers import environment, running
-from ehc.issuer import accounts
+from ehc.issuer import accounts, proofs
+from ehc.issuer.applications import Application, Proof, read_person
+from ehc.issuer.registry import Registry
 from ehc.keystore import ring, secret_keys, signing_keys
 from ehc.keystore.ring import Purpose
 
@@ -77,7 +80,7 @@ class Ground:
 def prepared(folder: Path, *, cards: int) -> Iterator[Ground]:
     """The ground, made where it is missing: a second run finds the cards of the first."""
     folder.mkdir(parents=True, exist_ok=True)
-    with running(folder) as servers:
+    with mock.patch.dict(os.environ), running(folder) as servers:  # what comes after finds the environment as it was
         env = environment(servers, folder)
         env["EHC_CODES_PER_MINUTE"] = "1000"  # bursts follow each other faster than phones fetch codes
         os.environ.update(env)
@@ -109,11 +112,11 @@ def _cards(place: Deployment, app: dict[str, str], count: int) -> list[Card]:
             raise RuntimeError("the app that was just made cannot prove itself")
         secrets = secret_keys.load(session, place.kek)
         known = len(_held(session, caller))
-    registry = accounts.Registry(secrets)
+    registry = Registry(secrets)
     for start in range(known, count, _AT_ONCE):
         with place.work() as session:
             for number in range(start, min(start + _AT_ONCE, count)):
-                accounts.register(session, _person(number), caller=caller, registry=registry, now=place.clock.now())
+                _register(session, number, caller=caller, registry=registry, now=place.clock.now())
     with place.work() as session:
         return _held(session, caller)[:count]
 
@@ -128,7 +131,14 @@ def _held(session: Session, caller: Caller) -> list[Card]:
     return [Card(*row) for row in rows]
 
 
-def _person(number: int) -> accounts.Application:
-    return accounts.Application(
-        name="欧阳明月", id_type="99", id_number=f"BENCH{number:09}", phone="13800138000", level=Level.DOCUMENT_SEEN
+def _register(session: Session, number: int, *, caller: Caller, registry: Registry, now: datetime) -> None:
+    wanted = Application(
+        name="欧阳明月",
+        id_type="99",
+        id_number=f"BENCH{number:09}",
+        phone="13800138000",
+        proof=Proof(Level.DOCUMENT_SEEN),
     )
+    person = read_person(wanted, today=local_day(now))
+    weighed = proofs.weigh(registry, wanted.proof, person)
+    accounts.register(session, person, wanted, weighed, caller=caller, registry=registry, now=now)

@@ -40,6 +40,14 @@ def add_institution(session: Session, *, code: str, name: str, now: datetime) ->
     return row
 
 
+def allow_static(session: Session, owner: InstitutionRow, allowed: bool, *, now: datetime) -> None:
+    """Let printed and other static codes count at an institution, or no longer; from the next check on."""
+    owner.static_allowed = allowed
+    session.flush()
+    facts = {"static_codes": allowed}
+    audit.record(session, "institution.changed", actor="operator", subject=str(owner.id), at=now, facts=facts)
+
+
 def institution(session: Session, code: str) -> InstitutionRow:
     """The institution with this code. Raises `NoSuchClient`."""
     row = session.scalars(select(InstitutionRow).where(InstitutionRow.code == code)).one_or_none()

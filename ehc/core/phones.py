@@ -36,6 +36,11 @@ def normal_phone(text: str) -> str:
     raise InvalidValue.at("/phone", "phone-form", _NOT_A_PHONE)
 
 
+def is_mobile(number: str) -> bool:
+    """Whether a number in normal form can receive short messages: a mainland mobile, or a number abroad."""
+    return bool(_MOBILE.fullmatch(number)) or _is_abroad(number)
+
+
 def _mainland(number: str) -> str | None:
     """The number without the mainland's country code, if it is a mainland number; else None."""
     bare = re.sub(r"^\+?86", "", number)

@@ -1,0 +1,48 @@
+"""The job of an import that came over the API. It may be stopped and started again: pieces that are written stay so."""
+
+from uuid import UUID
+
+from sqlalchemy import select
+
+from ehc.issuer.batch import runs
+from ehc.issuer.batch.holding import held
+from ehc.issuer.batch.models import ImportPartRow, ImportRunRow
+from ehc.issuer.batch.options import Options
+from ehc.issuer.batch.uploads import piece_of
+from ehc.issuer.batch.writing import Writer
+from ehc.issuer.registry import Registry
+from ehc.place import Place
+
+
+def run_import(place: Place, run_id: str) -> None:
+    """Import what a client sent. Does nothing if that is done. Raises `ImportRuns` while another job is at it."""
+    run = UUID(run_id)
+    with held(place, run):
+        options = _begun(place, run)
+        if options is None:
+            return
+        with place.patient_work() as session:
+            done = runs.written(session, run)
+            numbers = sorted(
+                set(session.scalars(select(ImportPartRow.number).where(ImportPartRow.run_id == run))) - done
+            )
+        registry = Registry(place.secrets(), place.settings.reviewed_levels)
+        writer = Writer(place.patient_work, registry, place.clock, run, options)
+        for number in numbers:
+            with place.patient_work() as session:
+                piece = piece_of(session, run, number, sealer=registry.secrets.sealer)
+            writer.write(piece)
+        with place.patient_work() as session:
+            row = session.get_one(ImportRunRow, run)
+            runs.finish(session, row, pieces=row.pieces or 0, now=place.clock.now())
+
+
+def _begun(place: Place, run_id: UUID) -> Options | None:
+    """The options of a run that is to be worked on; None if there is none, or it is done."""
+    with place.patient_work() as session:
+        row = session.get(ImportRunRow, run_id)
+        if row is None or row.finished_at is not None:
+            return None
+        row.state = "running"
+        row.started_at = row.started_at or place.clock.now()
+        return Options.read(row.options)

@@ -1,0 +1,119 @@
+"""An import that comes over the API: its content kept in sealed parts until a job has imported it.
+
+The parts, the run and the job are one transaction. The same content sent again by the same client, in the same way, is the
+same import: it is found by its fingerprint.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from hashlib import sha256
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from ehc import jobs
+from ehc.crypto.sealed import Sealer
+from ehc.db import UnitOfWork
+from ehc.errors import EhcError, Text, Unavailable
+from ehc.issuer.batch import runs
+from ehc.issuer.batch.models import ImportPartRow, ImportRunRow
+from ehc.issuer.batch.options import Options
+from ehc.issuer.batch.reading import Cutter, Piece
+
+TASK = "issuer.run-import"
+"""The job that imports what came."""
+
+_AT_ONCE = Text("相同文件正在提交，请稍后查询。", "The same file was sent at this moment. Send it again shortly.")
+
+
+class UploadTooLarge(EhcError):
+    """The content is larger than the deployment takes."""
+
+    code = "body-too-large"
+
+
+class _Known(Exception):
+    """The content came before."""
+
+
+class _Content:
+    """The stream of a request, counted and hashed while it is read."""
+
+    def __init__(self, read: Callable[[int], bytes], most: int) -> None:
+        self._read, self._most = read, most
+        self.size, self.digest = 0, sha256()
+
+    def read(self, size: int) -> bytes:
+        part = self._read(size)
+        self.size += len(part)
+        if self.size > self._most:
+            megabytes = self._most // 2**20
+            raise UploadTooLarge(
+                Text(
+                    f"文件超过 {megabytes} MiB，请分成几个文件，或用 ehc cards import 导入。",
+                    f"The file is larger than {megabytes} MiB. Send it in several, or import it with `ehc cards import`.",
+                )
+            )
+        self.digest.update(part)
+        return part
+
+
+def receive(
+    work: UnitOfWork, read: Callable[[int], bytes], options: Options, *, most: int, sealer: Sealer, now: datetime
+) -> ImportRunRow:
+    """Take in what `read(size)` gives, at most `most` bytes; the import that it is, durably. Raises `BadFile`,
+    `UploadTooLarge`."""
+    content = _Content(read, most)
+    cutter = Cutter(content.read, size=options.piece_bytes)
+    options = replace(options, header=cutter.header(options.encoding))
+    print_ = b""
+    try:
+        with work() as session:
+            run = runs.add(session, options, now=now)
+            run.pieces = sum(1 for piece in cutter.pieces() if _keep(session, run.id, piece, sealer))
+            print_ = runs.fingerprint(content.digest.digest(), options)
+            _name(session, run, print_, size=content.size, now=now)
+            jobs.defer(session, TASK, queueing_lock=f"{TASK}:{run.id}", run_id=str(run.id))
+            return run
+    except _Known:
+        with work() as session:
+            found = runs.find(session, print_)
+        if found is None:
+            raise Unavailable(_AT_ONCE, retry_after=2) from None
+        return found
+
+
+def _name(session: Session, run: ImportRunRow, print_: bytes, *, size: int, now: datetime) -> None:
+    """Raises `_Known` for content that came before, or comes twice at this moment: what came now is not kept."""
+    if runs.find(session, print_) is not None:
+        raise _Known
+    try:
+        runs.name(session, run, print_, size=size, now=now)
+    except IntegrityError:
+        raise _Known from None
+
+
+def piece_of(session: Session, run_id: UUID, number: int, *, sealer: Sealer) -> Piece:
+    """A part as it came. Raises `NoResultFound`, or `SealBroken` if it was altered or moved."""
+    row = session.scalars(
+        select(ImportPartRow).where(ImportPartRow.run_id == run_id, ImportPartRow.number == number)
+    ).one()
+    data = sealer.unseal(row.data, _place(run_id, number)).encode("latin-1")
+    return Piece(number, 0, row.first_line, data)
+
+
+def _keep(session: Session, run_id: UUID, piece: Piece, sealer: Sealer) -> bool:
+    # Latin-1 has a character for every byte: what is no text in the file's encoding must come back as it was.
+    data = sealer.seal(piece.data.decode("latin-1"), _place(run_id, piece.number))
+    part = ImportPartRow(run_id=run_id, number=piece.number, first_line=piece.first_line, data=data)
+    session.add(part)
+    session.flush()
+    session.expunge(part)
+    return True
+
+
+def _place(run_id: UUID, number: int) -> str:
+    return f"import_part.data:{run_id}:{number}"
