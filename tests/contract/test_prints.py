@@ -1,0 +1,138 @@
+"""`GET /v1/cards/{card_id}/print`: a PDF whose code counts, and stops when the next one is printed."""
+
+from io import BytesIO
+from typing import Any
+
+import pypdfium2
+import pytest
+import zxingcpp
+from sqlalchemy import text
+from werkzeug.test import TestResponse
+
+from ehc.access import clients
+from ehc.errors import Text, Unavailable
+from ehc.issuer import code_api
+from tests.contract.helpers import at_once, elsewhere, problem, wrong
+from tests.support.service import Service
+from tests.support.service import told as answered
+
+
+@pytest.fixture
+def printable(service: Service) -> str:
+    """A card whose holder allows static codes, in a world where the first hospital takes them."""
+    card_id = str(service.app.register(1)["card_id"])
+    headers = service.app.headers | {"If-Match": "*"}
+    assert (
+        service.app.http.patch(f"/v1/cards/{card_id}", json={"static_codes": True}, headers=headers).status_code == 200
+    )
+    with service.session() as session:
+        clients.allow_static(session, clients.institution(session, "H1"), True, now=service.clock.now())
+    return card_id
+
+
+def printed(service: Service, card_id: str, layout: str = "a4") -> TestResponse:
+    return service.app.get(f"/v1/cards/{card_id}/print?layout={layout}")
+
+
+def code_on(answer: TestResponse) -> str:
+    """What a scanner reads from the first page at 300 dpi."""
+    assert (answer.status_code, answer.content_type) == (200, "application/pdf"), answer.text
+    page = pypdfium2.PdfDocument(BytesIO(answer.data))[0]
+    (found,) = zxingcpp.read_barcodes(
+        page.render(scale=300 / 72).to_pil(), formats=zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode)
+    )
+    return str(found.text)
+
+
+@pytest.mark.parametrize("layout", ["a4", "card", "sticker"])
+def test_the_code_on_paper_is_accepted_and_tells_little(service: Service, printable: str, layout: str) -> None:
+    answer = printed(service, printable, layout)
+    assert answer.headers["Cache-Control"] == "no-store"
+    told = service.terminal.scan(code_on(answer))
+    assert (told["outcome"], told["card"]["assurance"]) == ("accepted", "static")
+    assert told["resident"] == {"name": "王**"} or {name for name, value in told["resident"].items() if value} == {
+        "name"
+    }
+
+
+def test_the_sheet_has_the_name_and_a_masked_number(service: Service, printable: str) -> None:
+    page = pypdfium2.PdfDocument(BytesIO(printed(service, printable).data))[0]
+    told = page.get_textpage().get_text_bounded()
+    assert "王小明" in told
+    assert "1101" in told
+    assert "19900307" not in told
+
+
+def test_the_last_four_of_the_phone_tell_more(service: Service, printable: str) -> None:
+    code = code_on(printed(service, printable))
+    told = service.terminal.scan(code, second_factor={"phone_last4": "8000"})
+    assert told["card"]["assurance"] == "static-confirmed"
+    assert (told["resident"]["name"], told["resident"]["sex"]) == ("王**", "1")
+
+
+def test_a_print_stops_the_one_before(service: Service, printable: str) -> None:
+    first, second = code_on(printed(service, printable, "card")), code_on(printed(service, printable, "card"))
+    assert service.terminal.scan(first)["reason"] == "expired"
+    assert service.terminal.scan(second)["outcome"] == "accepted"
+
+
+def test_of_six_prints_at_once_one_counts(service: Service, printable: str) -> None:
+    def printer() -> Any:
+        own = elsewhere(service.app, service.flask)
+        return lambda: own.get(f"/v1/cards/{printable}/print?layout=sticker")
+
+    codes = [code_on(answer) for answer in at_once(*(printer() for _ in range(6)))]
+    outcomes = sorted(service.terminal.scan(code)["outcome"] for code in codes)
+    assert outcomes == ["accepted"] + ["rejected"] * 5
+    with service.session() as session:
+        assert session.scalar(text("SELECT count(*) FROM printed_code WHERE revoked_at IS NULL")) == 1
+
+
+def test_a_new_identity_closes_what_was_printed_for_ever(service: Service, printable: str) -> None:
+    code, headers = code_on(printed(service, printable, "card")), service.app.headers | {"If-Match": "*"}
+    national = f"{answered(service.app.get(f'/v1/cards/{printable}'))['ehc_id']}:1"
+    assert service.terminal.scan(national)["outcome"] == "accepted"
+    for name in ("王大明", "王小明"):
+        body = {"name": name, "verification": {"method": "document-seen"}}
+        assert service.app.http.patch(f"/v1/cards/{printable}", json=body, headers=headers).status_code == 200
+        for old in (code, national):
+            assert service.terminal.scan(old)["reason"] == "card-cancelled"
+
+
+@pytest.mark.parametrize(("how", "reason"), [("report-loss", "card-suspended"), ("cancel", "card-cancelled")])
+def test_a_stopped_card_stops_its_print(service: Service, printable: str, how: str, reason: str) -> None:
+    code = code_on(printed(service, printable, "card"))
+    service.app.post(f"/v1/cards/{printable}/{how}", {"reason": "r"})
+    assert service.terminal.scan(code)["reason"] == reason
+    assert printed(service, printable).status_code in {404, 409}
+
+
+def test_switching_static_codes_off_stops_the_print(service: Service, printable: str) -> None:
+    code, headers = code_on(printed(service, printable, "card")), service.app.headers | {"If-Match": "*"}
+    for switch in (False, True):
+        service.app.http.patch(f"/v1/cards/{printable}", json={"static_codes": switch}, headers=headers)
+        assert service.terminal.scan(code)["reason"] == "static-not-allowed"
+
+
+def test_a_hospital_that_takes_no_static_codes_refuses_it(service: Service, printable: str) -> None:
+    code = code_on(printed(service, printable, "card"))
+    assert service.second_terminal.scan(code)["reason"] == "static-not-allowed"
+    assert service.terminal.scan(code, step="payment")["reason"] == "static-not-allowed"
+
+
+def test_a_sheet_that_cannot_be_drawn_leaves_the_old_print(
+    service: Service, printable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = code_on(printed(service, printable, "card"))
+
+    def broken(*_: Any) -> bytes:
+        raise Unavailable(Text("x", "x"), retry_after=5)
+
+    monkeypatch.setattr(code_api, "draw_pdf", broken)
+    assert problem(printed(service, printable)) == (503, "unavailable")
+    assert service.terminal.scan(code)["outcome"] == "accepted"
+
+
+def test_another_layout_is_refused(service: Service, printable: str) -> None:
+    assert wrong(printed(service, printable, "poster")) == [("/layout", "choice")]
+    assert problem(service.other_app.get(f"/v1/cards/{printable}/print")) == (404, "card-not-found")
