@@ -12,7 +12,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from ehc import log
+from ehc import audit, log
 from ehc.access import api as access_api
 from ehc.access.clients import institution_names
 from ehc.access.tokens import Names, Tokens
@@ -24,9 +24,14 @@ from ehc.crypto.wrapping import KekError, KeyEncryptingKey
 from ehc.db import Base, UnitOfWork, bound_waits, engine_options, unit_of_work
 from ehc.errors import EhcError
 from ehc.issuer import api as issuer_api
-from ehc.issuer.accounts import Registry
+from ehc.issuer import code_api, family_api, phone_api, rights_api
+from ehc.issuer.batch import api as batch_api
 from ehc.issuer.codes import CodeDesk
+from ehc.issuer.deps import IssuerDeps
 from ehc.issuer.limits import IssueLimit
+from ehc.issuer.national_codes import NationalDesk
+from ehc.issuer.outside import identity_authority, sms_gateway
+from ehc.issuer.registry import registry_of
 from ehc.keystore import publish, ring, secret_keys, signing_keys
 from ehc.keystore.refreshed import Refreshed
 from ehc.keystore.ring import Purpose
@@ -35,8 +40,10 @@ from ehc.keystore.signing_keys import DatedSigner
 from ehc.redis_link import RedisLink
 from ehc.settings import Settings
 from ehc.verify import api as verify_api
+from ehc.verify.history import checks_of
 from ehc.verify.journal import Journal
 from ehc.verify.partitions import missing_partitions
+from ehc.verify.service import Tools
 from ehc.web import idempotency, observe, status
 from ehc.web.parsing import MAX_BODY
 from ehc.web.problems import Problems
@@ -44,6 +51,11 @@ from ehc.web.problems import Problems
 STATUSES: dict[type[EhcError], int] = {
     **access_api.STATUSES,
     **issuer_api.STATUSES,
+    **batch_api.STATUSES,
+    **code_api.STATUSES,
+    **phone_api.STATUSES,
+    **family_api.STATUSES,
+    **rights_api.STATUSES,
     idempotency.KeyReused: 422,
     idempotency.KeyInProgress: 409,
     secret_keys.SampleKeyRefused: 500,
@@ -104,7 +116,7 @@ def _bare_app(settings: Settings) -> Flask:
 
 
 def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine, clock: Clock) -> None:
-    work = unit_of_work(engine)
+    work = unit_of_work(engine, info=audit.hashing(settings.audit_hash, lambda _: keys.secrets.get().audit_key))
     keys = Keys(work, kek)
     redis = RedisLink(settings.redis_url)
     names = Names(settings.issuer, settings.audience)
@@ -112,21 +124,40 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
     once = idempotency.Once(work, keys.sealer, clock)
     limit = IssueLimit(redis, per_minute=settings.codes_per_minute)
     desk = CodeDesk(engine, signers=keys.code_signers, cti_key=lambda: keys.secrets.get().cti, limit=limit, clock=clock)
-    issuer = issuer_api.IssuerDeps(
+    authority = identity_authority(settings, clock)
+    issuer = IssuerDeps(
         work=work,
         once=once,
         clock=clock,
-        registry=lambda: Registry(keys.secrets.get(), settings.reviewed_levels),
+        registry=lambda: registry_of(settings, keys.secrets.get(), authority=authority),
         desk=desk,
+        national_desk=NationalDesk(
+            desk,
+            work,
+            secrets=keys.secrets.get,
+            clock=clock,
+            seconds=settings.national_seconds,
+            uses=settings.national_uses,
+        ),
+        print_signer=lambda: signing_keys.signer_at(keys.print_signers.get(), clock.now()),
+        cti_key=lambda: keys.secrets.get().cti,
+        sms=sms_gateway(settings, clock),
+        print_days=settings.print_days,
+        issuer_name=settings.issuer_name,
         authenticate=tokens.authenticate,
     )
     verify = verify_api.VerifyDeps(
         work=work,
         once=once,
-        clock=clock,
-        rings=keys.code_ring,
-        cti_key=lambda: keys.secrets.get().cti,
-        sealer=keys.sealer,
+        tools=Tools(
+            clock=clock,
+            rings=keys.code_ring,
+            cti_key=lambda: keys.secrets.get().cti,
+            sealer=keys.sealer,
+            blind_index=lambda: keys.secrets.get().blind_index,
+            protection_keys=lambda: keys.secrets.get().protection_keys,
+            national_seconds=settings.national_seconds,
+        ),
         journal=Journal(engine),
         authenticate=tokens.authenticate,
         institution_names=institution_names,
@@ -141,7 +172,14 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
     Problems(STATUSES).install(app)
     app.register_blueprint(access_api.blueprint(access_api.AccessDeps(work, clock, keys.token_signers, names)))
     app.register_blueprint(issuer_api.cards_blueprint(issuer))
-    app.register_blueprint(issuer_api.codes_blueprint(issuer))
+    app.register_blueprint(code_api.codes_blueprint(issuer))
+    app.register_blueprint(code_api.temporary_blueprint(issuer))
+    app.register_blueprint(phone_api.phones_blueprint(issuer))
+    most = settings.import_megabytes * 2**20
+    imports = batch_api.ImportDeps(work, clock, keys.sealer, tokens.authenticate, most)
+    app.register_blueprint(batch_api.imports_blueprint(imports))
+    app.register_blueprint(family_api.family_blueprint(issuer))
+    app.register_blueprint(rights_api.rights_blueprint(rights_api.RightsDeps(issuer, checks_of, institution_names)))
     app.register_blueprint(verify_api.verifications_blueprint(verify))
     app.register_blueprint(verify_api.history_blueprint(verify))
     app.register_blueprint(status.blueprint(about))
@@ -153,9 +191,10 @@ class Keys:
     def __init__(self, work: UnitOfWork, kek: KeyEncryptingKey) -> None:
         self._work, self._kek = work, kek
         self.secrets = Refreshed(self._secrets, every=300)
-        self.code_ring = Refreshed(lambda: self._ring(Purpose.CODE))
+        self.code_ring = Refreshed(lambda: self._ring(Purpose.CODE, Purpose.PRINT))
         self.token_ring = Refreshed(lambda: self._ring(Purpose.TOKEN))
         self.code_signers = Refreshed(lambda: self._signers(Purpose.CODE))
+        self.print_signers = Refreshed(lambda: self._signers(Purpose.PRINT))
         self.token_signers = Refreshed(lambda: self._signers(Purpose.TOKEN))
 
     def sealer(self) -> Sealer:
@@ -166,9 +205,9 @@ class Keys:
         with self._work() as session:
             return secret_keys.load(session, self._kek)
 
-    def _ring(self, purpose: Purpose) -> KeyRing:
+    def _ring(self, *purposes: Purpose) -> KeyRing:
         with self._work() as session:
-            return ring.load_ring(session, purpose)
+            return ring.load_ring(session, *purposes)
 
     def _signers(self, purpose: Purpose) -> tuple[DatedSigner, ...]:
         with self._work() as session:

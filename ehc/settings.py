@@ -27,6 +27,20 @@ class Settings:
     reviewed_levels: frozenset[Level] = frozenset()
     pool_size: int = 16
     log_level: str = "INFO"
+    authority_url: str | None = None
+    authority_key_file: Path | None = None
+    sms_url: str | None = None
+    sms_key_file: Path | None = None
+    national_seconds: int = 90
+    national_uses: int = 3
+    family_members: int = 5
+    temporary_days: int = 7
+    print_days: int = 5 * 365
+    restore_cancelled: bool = True
+    keep_days: int = 15 * 365
+    import_megabytes: int = 256
+    audit_hash: str = "sha256"
+    issuer_name: str = "电子健康卡发卡机构"
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
@@ -43,6 +57,20 @@ class Settings:
                 reviewed_levels=frozenset(map(Level, env.get("EHC_REVIEWED_LEVELS", "").split())),
                 pool_size=_count(env.get("EHC_POOL_SIZE", cls.pool_size)),
                 log_level=_level(env.get("EHC_LOG_LEVEL", cls.log_level)),
+                authority_url=env.get("EHC_AUTHORITY_URL") or None,
+                authority_key_file=_file(env.get("EHC_AUTHORITY_KEY_FILE")),
+                sms_url=env.get("EHC_SMS_URL") or None,
+                sms_key_file=_file(env.get("EHC_SMS_KEY_FILE")),
+                national_seconds=_within(env.get("EHC_NATIONAL_SECONDS", cls.national_seconds), 30, 600),
+                national_uses=_within(env.get("EHC_NATIONAL_USES", cls.national_uses), 1, 10),
+                family_members=_within(env.get("EHC_FAMILY_MEMBERS", cls.family_members), 1, 20),
+                temporary_days=_within(env.get("EHC_TEMPORARY_DAYS", cls.temporary_days), 1, 90),
+                print_days=_within(env.get("EHC_PRINT_DAYS", cls.print_days), 1, 10 * 365),
+                restore_cancelled=_choice(env.get("EHC_CANCELLED", "restore"), "restore", "refuse") == "restore",
+                keep_days=_within(env.get("EHC_KEEP_DAYS", cls.keep_days), 183, 100 * 365),
+                import_megabytes=_within(env.get("EHC_IMPORT_MEGABYTES", cls.import_megabytes), 1, 64 * 1024),
+                audit_hash=_choice(env.get("EHC_AUDIT_HASH", cls.audit_hash), "sha256", "hmac-sm3"),
+                issuer_name=env.get("EHC_ISSUER_NAME", cls.issuer_name),
             )
         except ValueError:
             raise SettingsError("an EHC_… variable has a value of the wrong kind; see docs/operations.md") from None
@@ -68,6 +96,22 @@ def _count(text: str | int) -> int:
     if int(text) < 1:
         raise ValueError
     return int(text)
+
+
+def _within(text: str | int, least: int, most: int) -> int:
+    if not least <= int(text) <= most:
+        raise ValueError
+    return int(text)
+
+
+def _choice(word: str, *words: str) -> str:
+    if word not in words:
+        raise ValueError
+    return word
+
+
+def _file(name: str | None) -> Path | None:
+    return Path(name) if name else None
 
 
 def _level(name: str) -> str:

@@ -7,7 +7,12 @@ from ehc.commands.cards import cards
 from ehc.commands.clients import clients
 from ehc.commands.context import Group
 from ehc.commands.db import db
+from ehc.commands.dev import dev
+from ehc.commands.family import family
+from ehc.commands.imports import export_people, import_people
+from ehc.commands.jobs import jobs
 from ehc.commands.keys import keys
+from ehc.commands.worker import worker
 
 
 @click.group(cls=Group)
@@ -16,5 +21,7 @@ def main() -> None:
     """电子健康卡服务 · the electronic health card service."""
 
 
-for group in (audit, cards, clients, db, keys):
-    main.add_command(group)
+for command in (export_people, family, import_people):
+    cards.add_command(command)
+for command in (audit, cards, clients, db, dev, jobs, keys, worker):
+    main.add_command(command)

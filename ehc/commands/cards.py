@@ -1,16 +1,29 @@
-"""`ehc cards …`: the review of applications."""
+"""`ehc cards …`: what staff do: the review of applications, moves of cards, corrections that people ask for."""
 
 from uuid import UUID
 
 import click
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
+from ehc.cards import store
+from ehc.cards.events import Words
 from ehc.cards.models import CardRow
-from ehc.cards.states import CardStatus
-from ehc.cards.store import no_such_card
+from ehc.cards.states import CANCEL, RECOVER, REPORT_LOSS, RESUME, SUSPEND, Move, Party
+from ehc.cards.store import Acting, no_such_card
 from ehc.commands.context import Deployment, deployment
-from ehc.issuer import accounts
+from ehc.issuer import closing, corrections, lifecycle, proofs
+from ehc.issuer.registry import Registry, registry_of
 from ehc.keystore import secret_keys
+
+_MOVES = {
+    "suspend": (SUSPEND, "Suspend a card; then only staff resume it."),
+    "resume": (RESUME, "Resume a suspended card, whoever suspended it."),
+    "report-loss": (REPORT_LOSS, "Freeze a card whose phone or print was lost, and close every code that is out."),
+    "recover": (RECOVER, "Make a lost card active again, the holder's document in sight."),
+    "cancel": (CANCEL, "Cancel a card."),
+}
+_DOCUMENT_IN_SIGHT = {RECOVER}
 
 
 @click.group()
@@ -21,11 +34,10 @@ def cards() -> None:
 @cards.command()
 @deployment
 def pending(place: Deployment) -> None:
-    """List the cards that wait for review, the oldest first."""
-    waiting = select(CardRow).where(CardRow.status == CardStatus.PENDING_REVIEW).order_by(CardRow.serial).limit(1000)
+    """List the cards that wait for review, the oldest first, with what the identity authority found (- if not asked)."""
     with place.work() as session:
-        for card in session.scalars(waiting):
-            click.echo(f"{card.id} {card.level:14} {card.created_at:%Y-%m-%dT%H:%M:%SZ}")
+        for card, finding in proofs.pending(session):
+            click.echo(f"{card.id} {card.level:14} {card.created_at:%Y-%m-%dT%H:%M:%SZ} {finding or '-'}")
 
 
 @cards.command()
@@ -42,7 +54,7 @@ def review(place: Deployment, card_id: UUID, approve: bool, reviewer: str, reaso
         card = session.scalars(select(CardRow).where(CardRow.id == card_id)).one_or_none()
         if card is None:
             raise no_such_card()
-        accounts.review(
+        lifecycle.review(
             session,
             card,
             approve=approve,
@@ -52,3 +64,76 @@ def review(place: Deployment, card_id: UUID, approve: bool, reviewer: str, reaso
             now=place.clock.now(),
         )
         click.echo(card.status)
+
+
+@cards.command()
+@click.argument("card_id", type=click.UUID)
+@click.option("--by", "staff", required=True, help="Staff number.")
+@click.option("--reason", required=True, help="Kept sealed.")
+@deployment
+def restore(place: Deployment, card_id: UUID, staff: str, reason: str) -> None:
+    """Make a cancelled card active again, the holder's document in sight. Apps register the person again to see it."""
+    with place.work() as session:
+        card, registry = store.by_id(session, card_id), _registry(place, session)
+        by, words = _staff(staff), Words(reason, clerk=staff)
+        closing.restore(session, card, by=by, words=words, registry=registry, now=place.clock.now())
+        click.echo(card.status)
+
+
+@cards.command("corrections")
+@click.option("--show", "shown", type=click.UUID, help="Tell what this one asks for: personal data, so it is audited.")
+@deployment
+def list_corrections(place: Deployment, shown: UUID | None) -> None:
+    """List what people asked to have put right, the oldest first: its id, card, time and field."""
+    with place.work() as session:
+        secrets = secret_keys.load(session, place.kek)
+        if shown is not None:
+            asked = corrections.read(session, shown, actor="operator", secrets=secrets, now=place.clock.now())
+            click.echo(f"field  {asked.field}\nwanted {asked.wanted}\nreason {asked.words or '-'}")
+            return
+        for row, card_id in corrections.waiting(session):
+            click.echo(f"{row.id} {card_id} {row.asked_at:%Y-%m-%dT%H:%M:%SZ} {row.field}")
+
+
+@cards.command()
+@click.argument("correction_id", type=click.UUID)
+@click.option("--grant/--refuse", required=True)
+@click.option("--by", "staff", required=True, help="Staff number.")
+@click.option("--reason", required=True, help="The answer, which the person reads; kept sealed.")
+@deployment
+def correct(place: Deployment, correction_id: UUID, grant: bool, staff: str, reason: str) -> None:
+    """Decide what somebody asked to have put right. What is granted is written at once."""
+    with place.work() as session:
+        registry, now = _registry(place, session), place.clock.now()
+        done = corrections.decide(
+            session, correction_id, grant=grant, by=staff, reason=reason, registry=registry, now=now
+        )
+        click.echo(done.decision)
+
+
+def _add_move(name: str, how: Move, about: str) -> None:
+    @cards.command(name, help=about)
+    @click.argument("card_id", type=click.UUID)
+    @click.option("--by", "staff", required=True, help="Staff number.")
+    @click.option("--reason", required=True, help="Kept sealed.")
+    @deployment
+    def move(place: Deployment, card_id: UUID, staff: str, reason: str) -> None:
+        words = Words(reason, clerk=staff if how in _DOCUMENT_IN_SIGHT else None)
+        with place.work() as session:
+            card, secrets = store.by_id(session, card_id), secret_keys.load(session, place.kek)
+            now = place.clock.now()
+            lifecycle.apply(session, card, how, acting=_staff(staff), words=words, secrets=secrets, now=now)
+            click.echo(card.status)
+
+
+for _name, (_how, _about) in _MOVES.items():
+    _add_move(_name, _how, _about)
+
+
+def _staff(number: str) -> Acting:
+    return Acting(f"staff:{number}", Party.STAFF)
+
+
+def _registry(place: Deployment, session: Session) -> Registry:
+    """The registry of the deployment; staff stand for the proof, so the identity authority is not asked."""
+    return registry_of(place.settings, secret_keys.load(session, place.kek), authority=None)

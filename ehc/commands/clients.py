@@ -8,7 +8,8 @@ from ehc.access.models import ClientRow, InstitutionRow
 from ehc.callers import Scope
 from ehc.commands.context import Deployment, deployment
 
-_APP_SCOPES = [str(scope) for scope in (Scope.CARDS, Scope.CODES)]
+_USUAL_SCOPES = [str(scope) for scope in (Scope.CARDS, Scope.CODES)]
+_APP_SCOPES = [*_USUAL_SCOPES, str(Scope.BATCH)]
 
 
 @click.group()
@@ -27,10 +28,20 @@ def add_institution(place: Deployment, code: str, name: str) -> None:
         click.echo(f"{row.id} {row.code} {row.name}")
 
 
+@clients.command("static-codes")
+@click.argument("institution_code")
+@click.option("--allow/--refuse", "allowed", required=True)
+@deployment
+def static_codes(place: Deployment, institution_code: str, allowed: bool) -> None:
+    """Whether printed and other static codes count at an institution. They do not unless allowed."""
+    with place.work() as session:
+        access.allow_static(session, access.institution(session, institution_code), allowed, now=place.clock.now())
+
+
 @clients.command("add-app")
 @click.argument("name")
 @click.option(
-    "--scope", "scopes", multiple=True, type=click.Choice(_APP_SCOPES), default=_APP_SCOPES, show_default=True
+    "--scope", "scopes", multiple=True, type=click.Choice(_APP_SCOPES), default=_USUAL_SCOPES, show_default=True
 )
 @deployment
 def add_app(place: Deployment, name: str, scopes: tuple[str, ...]) -> None:

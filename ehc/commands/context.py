@@ -6,14 +6,18 @@ from functools import cached_property
 from typing import Any
 
 import click
+from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import create_engine
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
+from ehc import audit
 from ehc.clock import Clock, SystemClock
 from ehc.crypto.wrapping import KekError, KeyEncryptingKey
 from ehc.db import UnitOfWork, engine_options, unit_of_work
 from ehc.errors import EhcError
+from ehc.keystore import audit_keys
+from ehc.outside.signed_http import SetupError
 from ehc.settings import Settings, SettingsError
 
 
@@ -26,11 +30,17 @@ class Group(click.Group):
             return super().invoke(ctx)
         except EhcError as error:
             raise click.ClickException(f"{error.detail.zh} {error.detail.en}") from None
-        except (KekError, SettingsError, LookupError) as error:
+        except (KekError, SettingsError, SetupError, LookupError) as error:
             raise click.ClickException(str(error)) from None
         except IntegrityError:
             raise click.ClickException(
                 "已存在同名或同代码的记录。 There is one with this name or code already."
+            ) from None
+        except ProgrammingError as error:
+            if not isinstance(error.orig, InsufficientPrivilege):
+                raise
+            raise click.ClickException(
+                "此数据库角色无权执行，请改用表的属主角色。 This database role may not do that. Use the owner of the tables."
             ) from None
         except OperationalError:
             raise click.ClickException("数据库无法连接。 The database cannot be reached.") from None
@@ -57,7 +67,9 @@ class Deployment:
         """Transactions on the deployment's database."""
         options = engine_options(pool_size=1, application="ehc-cli")
         one_at_a_time = {name: value for name, value in options.items() if not name.startswith(("pool_", "max_"))}
-        return unit_of_work(create_engine(self.settings.database_url, poolclass=NullPool, **one_at_a_time))
+        engine = create_engine(self.settings.database_url, poolclass=NullPool, **one_at_a_time)
+        linked = audit.hashing(self.settings.audit_hash, lambda session: audit_keys.newest(session, self.kek))
+        return unit_of_work(engine, info=linked)
 
 
 deployment = click.make_pass_decorator(Deployment, ensure=True)

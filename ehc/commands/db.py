@@ -1,14 +1,17 @@
 """`ehc db …`: migrations, partitions, purges."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import click
 import flask_migrate
 
 from ehc.app import create_app, database
 from ehc.clock import local_day
+from ehc.commands import roles
 from ehc.commands.context import Deployment, deployment
+from ehc.db import until_none
 from ehc.verify.partitions import ensure_partitions, purge_spent_codes
 from ehc.web.idempotency import purge_keys
 
@@ -32,6 +35,16 @@ def check(place: Deployment) -> None:
     """Fail if the tables and the models differ."""
     with _app(place):
         flask_migrate.check()
+
+
+@db.command("app-role")
+@click.argument("name")
+@deployment
+def app_role(place: Deployment, name: str) -> None:
+    """Let a role do what the service needs and no more. Run it as the owner of the tables, again after every upgrade."""
+    with place.work() as session:
+        tables = roles.grant(session, name)
+    click.echo(f"{len(tables)} tables")
 
 
 @db.command()
@@ -83,14 +96,7 @@ def make_partitions(place: Deployment) -> list[str]:
 
 def purge_old(place: Deployment) -> tuple[int, int]:
     """Forget what has had its time; returns how many codes and how many keys."""
-    return _until_none(place, purge_spent_codes), _until_none(place, purge_keys)
-
-
-def _until_none(place: Deployment, step: Callable[..., int]) -> int:
-    total = 0
-    while True:
-        with place.work() as session:
-            done = step(session, now=place.clock.now())
-        total += done
-        if not done:
-            return total
+    now = place.clock.now()
+    return until_none(place.work, partial(purge_spent_codes, now=now)), until_none(
+        place.work, partial(purge_keys, now=now)
+    )

@@ -1,29 +1,47 @@
-"""`/v1/cards`: registration, states, and codes. Parse, call, render; committed before the answer leaves."""
+"""`/v1/cards`: registration, changes and states. Parse, call, render; committed before the answer leaves."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, Response, request
 from sqlalchemy.orm import Session
 
+from ehc import audit
 from ehc.callers import Scope
 from ehc.cards import store as cards
-from ehc.cards.states import CANCEL, RESUME, SUSPEND, Move
-from ehc.clock import Clock, local_day
-from ehc.db import UnitOfWork
+from ehc.cards.models import CardRow
+from ehc.cards.states import CANCEL, REPORT_LOSS, SUSPEND, CardStatus, Move
+from ehc.clock import local_day
 from ehc.errors import EhcError, InvalidValue, Text
-from ehc.issuer import accounts, codes
-from ehc.issuer.codes import CodeDesk
-from ehc.issuer.images import Picture, draw_png, draw_svg
-from ehc.issuer.metrics import CODES, REGISTRATIONS
-from ehc.issuer.schemas import CardOut, CodeIn, CodeOut, ReasonIn, RegistrationIn, application, card_out, code_out
-from ehc.keystore import signing_keys
+from ehc.issuer import accounts, changes, consents, lifecycle, linking, proofs, recovery
+from ehc.issuer.accounts import Account
+from ehc.issuer.applications import Application, inside, read_person
+from ehc.issuer.deps import IssuerDeps
+from ehc.issuer.metrics import REGISTRATIONS
+from ehc.issuer.proofs import Weighed
+from ehc.issuer.registry import Registry, acting
+from ehc.issuer.rights_schemas import given
+from ehc.issuer.schemas import (
+    CardOut,
+    ChangeIn,
+    IdentityIn,
+    ReasonIn,
+    RegistrationIn,
+    ResumeIn,
+    application,
+    card_out,
+    facts,
+    proof,
+)
+from ehc.outside.identity_authority import AuthorityAway
+from ehc.residents.store import Person
 from ehc.web import parsing
 from ehc.web.answers import Answer
-from ehc.web.auth import Authenticate, bearer, caller
-from ehc.web.idempotency import Once
+from ehc.web.auth import bearer, caller
 from ehc.web.openapi import operation
+from ehc.web.problems import HttpProblem
 
 STATUSES: dict[type[EhcError], int] = {
     accounts.IdentityMismatch: 409,
@@ -31,32 +49,36 @@ STATUSES: dict[type[EhcError], int] = {
     cards.NoSuchCard: 404,
     cards.Conflict: 409,
     cards.StaleVersion: 412,
-    codes.CardNotActive: 409,
-    codes.TooManyCodes: 429,
-    signing_keys.NoActiveKey: 503,
-    signing_keys.NoSuchKey: 404,
+    changes.DocumentInUse: 409,
+    lifecycle.HeldByStaff: 409,
+    proofs.NotConfirmed: 409,
+    AuthorityAway: 503,
+    recovery.ProofRequired: 409,
 }
 
-_REGISTRATION, _REASON, _CODE = RegistrationIn(), ReasonIn(), CodeIn()
-
-
-@dataclass(frozen=True)
-class IssuerDeps:
-    """What app.py hands this room."""
-
-    work: UnitOfWork
-    once: Once
-    clock: Clock
-    registry: Callable[[], accounts.Registry]
-    desk: CodeDesk
-    authenticate: Authenticate
+_REGISTRATION, _CHANGE, _IDENTITY = RegistrationIn(), ChangeIn(), IdentityIn()
+_REASON, _RESUME = ReasonIn(), ResumeIn()
+_MOVES = (
+    ("suspend", SUSPEND, "Suspend a card"),
+    ("report-loss", REPORT_LOSS, "Report a phone or print lost: freezes the card and closes every code that is out"),
+    ("cancel", CANCEL, "Cancel a card; closes its bindings and every client's access"),
+)
 
 
 def cards_blueprint(deps: IssuerDeps) -> Blueprint:
     """Cards, for apps with the scope `cards`."""
     bp = Blueprint("cards", __name__, url_prefix="/v1/cards")
     bp.before_request(bearer(deps.authenticate, Scope.CARDS))
+    _add_registration(bp, deps)
+    _add_reading(bp, deps)
+    for path, how, summary in _MOVES:
+        _add_move(bp, deps, path, how, summary)
+    _add_resume(bp, deps)
+    _add_documents(bp, deps)
+    return bp
 
+
+def _add_registration(bp: Blueprint, deps: IssuerDeps) -> None:
     @bp.post("")
     @operation(
         "Register a person",
@@ -67,104 +89,180 @@ def cards_blueprint(deps: IssuerDeps) -> Blueprint:
         problems=(409, 422),
     )
     def post_card() -> Response:
-        wanted = application(parsing.body(_REGISTRATION))
+        sent = parsing.body(_REGISTRATION)
+        wanted, agreed = application(sent), sent.get("consents", [])
+        registry = deps.registry()
+        person = read_person(wanted, today=local_day(deps.clock.now()))
+        weighed = weighed_application(deps, wanted, person)
 
         def act(session: Session) -> Answer:
             now = deps.clock.now()
-            account, new = accounts.register(session, wanted, caller=caller(), registry=deps.registry(), now=now)
+            account, new = accounts.register(
+                session, person, wanted, weighed, caller=caller(), registry=registry, now=now
+            )
+            _agree(session, account, agreed, registry=registry, now=now)
             status = 201 if new else 200
-            return Answer(card_out(account, today=local_day(now)), status, _etag(account) | _location(account, status))
+            return Answer(card_out(account, today=local_day(now)), status, etag(account) | _location(account, status))
 
         response = deps.once.run(act)
         REGISTRATIONS.labels("new" if response.status_code == 201 else "known").inc()
         return response
 
+
+def _add_reading(bp: Blueprint, deps: IssuerDeps) -> None:
     @bp.get("/<uuid:card_id>")
     @operation("Read a card", answers={200: CardOut}, scope=Scope.CARDS, problems=(404,))
     def get_card(card_id: UUID) -> Response:
+        now = deps.clock.now()
         with deps.work() as session:
-            card = cards.granted(session, card_id, caller().id)
+            card, open_grant = cards.known_to(session, card_id, caller().id, at=now)
             account = accounts.account_of(session, card, secrets=deps.registry().secrets)
-        return Answer(card_out(account, today=local_day(deps.clock.now())), headers=_etag(account)).response()
+            audit.record(session, "card.read", actor=acting(caller()).actor, subject=str(card_id), at=now)
+        answer = card_out(account, today=local_day(now), open_grant=open_grant)
+        return Answer(answer, headers=etag(account)).response()
 
-    def add_move(path: str, how: Move, summary: str) -> None:
-        @operation(
-            summary,
-            body=ReasonIn,
-            answers={200: CardOut},
-            scope=Scope.CARDS,
-            idempotent=True,
-            conditional=True,
-            problems=(404, 409, 412, 422),
-        )
-        def post_move(card_id: UUID) -> Response:
-            reason, version = parsing.body(_REASON)["reason"], _if_match()
-
-            def act(session: Session) -> Answer:
-                now = deps.clock.now()
-                account = accounts.change_status(
-                    session,
-                    card_id,
-                    how,
-                    caller=caller(),
-                    reason=reason,
-                    secrets=deps.registry().secrets,
-                    now=now,
-                    version=version,
-                )
-                return Answer(card_out(account, today=local_day(now)), headers=_etag(account))
-
-            return deps.once.run(act)
-
-        bp.add_url_rule(f"/<uuid:card_id>/{path}", f"post_{path}", post_move, methods=["POST"])
-
-    add_move("suspend", SUSPEND, "Suspend a card")
-    add_move("resume", RESUME, "Resume a suspended card")
-    add_move("cancel", CANCEL, "Cancel a card for good")
-    return bp
-
-
-def codes_blueprint(deps: IssuerDeps) -> Blueprint:
-    """Codes, for apps with the scope `codes`."""
-    bp = Blueprint("codes", __name__, url_prefix="/v1/cards")
-    bp.before_request(bearer(deps.authenticate, Scope.CODES))
-
-    @bp.post("/<uuid:card_id>/codes")
+    @bp.patch("/<uuid:card_id>")
     @operation(
-        "Issue a rotating code",
-        body=CodeIn,
-        answers={201: CodeOut},
-        scope=Scope.CODES,
+        "Change what is known of a holder",
+        body=ChangeIn,
+        answers={200: CardOut},
+        scope=Scope.CARDS,
         idempotent=True,
-        problems=(404, 409, 422, 429),
+        conditional=True,
+        problems=(404, 409, 412, 422, 428),
     )
-    def post_code(card_id: UUID) -> Response:
-        wanted = parsing.body(_CODE)
+    def patch_card(card_id: UUID) -> Response:
+        """Needs `If-Match`. Name, type and number change the index id and the card id, and need a fresh proof."""
+        wanted = parsing.body(_CHANGE)
+        version = if_match()
+        if version is None and "If-Match" not in request.headers:
+            detail = Text(
+                "修改须携带 If-Match（读取卡时得到的 ETag）。",
+                "A change needs If-Match: the ETag that came with the card.",
+            )
+            raise HttpProblem(428, "precondition-required", detail)
+        registry, weighed, identity = deps.registry(), None, None
+        if "verification" in wanted:
+            identity, weighed = _fresh_identity(deps, card_id, wanted)
 
-        def issue(_: Session | None = None) -> Answer:
-            code = deps.desk.issue(card_id, caller().id)
-            picture = _draw(code.text, wanted["image"], wanted["size"]) if "image" in wanted else None
-            CODES.inc()
-            return Answer(code_out(code, picture), 201)
+        def act(session: Session) -> Answer:
+            now = deps.clock.now()
+            card, party = cards.granted_as(session, card_id, caller().id, at=now)
+            if version is not None and version != card.version:
+                raise cards.stale()
+            who = caller()
+            changes.change_facts(session, card, facts(wanted), caller=who, party=party, registry=registry, now=now)
+            if identity is not None and weighed is not None:
+                by = acting(who, party)
+                changes.change_identity(session, card, identity, weighed, by=by, registry=registry, now=now)
+            return account_answer(session, deps, card)
 
-        return deps.once.run(issue) if deps.once.asked() else issue().response()
-
-    return bp
+        return deps.once.run(act)
 
 
-def _draw(text: str, image: str, size: int) -> Picture:
-    return draw_svg(text, size=size) if image == "svg" else draw_png(text, size=size)
+def _add_move(bp: Blueprint, deps: IssuerDeps, path: str, how: Move, summary: str) -> None:
+    @operation(
+        summary,
+        body=ReasonIn,
+        answers={200: CardOut},
+        scope=Scope.CARDS,
+        idempotent=True,
+        conditional=True,
+        problems=(404, 409, 412, 422),
+    )
+    def post_move(card_id: UUID) -> Response:
+        reason, version = parsing.body(_REASON)["reason"], if_match()
+
+        def act(session: Session) -> Answer:
+            secrets, now = deps.registry().secrets, deps.clock.now()
+            card = lifecycle.change_status(
+                session, card_id, how, caller=caller(), reason=reason, secrets=secrets, now=now, version=version
+            )
+            return account_answer(session, deps, card)
+
+        return deps.once.run(act)
+
+    bp.add_url_rule(f"/<uuid:card_id>/{path}", f"post_{path.replace('-', '_')}", post_move, methods=["POST"])
 
 
-def _etag(account: accounts.Account) -> dict[str, str]:
+def _add_resume(bp: Blueprint, deps: IssuerDeps) -> None:
+    @bp.post("/<uuid:card_id>/resume")
+    @operation(
+        "Resume a suspended card, or one that was reported lost",
+        body=ResumeIn,
+        answers={200: CardOut},
+        scope=Scope.CARDS,
+        idempotent=True,
+        conditional=True,
+        problems=(404, 409, 412, 422),
+    )
+    def post_resume(card_id: UUID) -> Response:
+        """A card that was reported lost needs `proof`, as registration does; codes issued before stay closed."""
+        wanted, version = parsing.body(_RESUME), if_match()
+        person, weighed = _shown(deps, card_id, wanted["proof"]) if "proof" in wanted else (None, None)
+
+        def act(session: Session) -> Answer:
+            card = recovery.resume(
+                session,
+                card_id,
+                person=person,
+                weighed=weighed,
+                caller=caller(),
+                reason=wanted["reason"],
+                secrets=deps.registry().secrets,
+                now=deps.clock.now(),
+                version=version,
+            )
+            return account_answer(session, deps, card)
+
+        return deps.once.run(act)
+
+
+def _add_documents(bp: Blueprint, deps: IssuerDeps) -> None:
+    @bp.post("/<uuid:card_id>/documents")
+    @operation(
+        "Link another document of the holder",
+        body=IdentityIn,
+        answers={200: CardOut},
+        scope=Scope.CARDS,
+        idempotent=True,
+        problems=(404, 409, 422),
+    )
+    def post_document(card_id: UUID) -> Response:
+        """Freshly proved. It leads to this card from now on; a card that it had of its own is joined to this one.
+
+        The name may be written otherwise, as in a passport, but where the document is known it has to be the known one.
+        """
+        wanted = application(parsing.body(_IDENTITY))
+        person = read_person(wanted, today=local_day(deps.clock.now()))
+        with deps.work() as session:
+            cards.granted(session, card_id, caller().id, at=deps.clock.now())
+        weighed = proofs.weigh(deps.registry(), wanted.proof, person)
+
+        def act(session: Session) -> Answer:
+            now = deps.clock.now()
+            card, party = cards.granted_as(session, card_id, caller().id, at=now)
+            by = acting(caller(), party)
+            linking.link_document(session, card, person, weighed, by=by, registry=deps.registry(), now=now)
+            return account_answer(session, deps, card)
+
+        return deps.once.run(act)
+
+
+def account_answer(session: Session, deps: IssuerDeps, card: CardRow, status: int = 200) -> Answer:
+    """A card as it is at the end of the transaction, for the client that acted on it."""
+    account = accounts.account_of(session, card, secrets=deps.registry().secrets)
+    open_grant = card.status != CardStatus.CANCELLED  # with the card, the client's access has ended
+    out = card_out(account, today=local_day(deps.clock.now()), open_grant=open_grant)
+    return Answer(out, status, etag(account))
+
+
+def etag(account: Account) -> dict[str, str]:
+    """The header with the version of a card."""
     return {"ETag": f'"{account.card.version}"'}
 
 
-def _location(account: accounts.Account, status: int) -> dict[str, str]:
-    return {"Location": f"/v1/cards/{account.card.id}"} if status == 201 else {}
-
-
-def _if_match() -> int | None:
+def if_match() -> int | None:
     """The version in `If-Match`, None where the caller does not care. A tag that is not ours matches nothing."""
     header = request.headers.get("If-Match")
     if header is None or header.strip() == "*":
@@ -174,3 +272,48 @@ def _if_match() -> int | None:
         return int(tag)
     message = Text("If-Match 应为读取卡时得到的 ETag。", "If-Match takes the ETag that came with the card.")
     raise InvalidValue.at("/If-Match", "etag", message)
+
+
+def weighed_application(deps: IssuerDeps, wanted: Application, person: Person) -> Weighed:
+    """The proof of an application. The authority is not asked about somebody of whom it has nothing new to say."""
+    registry = deps.registry()
+    if registry.authority is not None:
+        with deps.work() as session:
+            asked = accounts.needs_proof(session, person, registry=registry)
+        registry = registry if asked else replace(registry, authority=None)
+    return proofs.weigh(registry, wanted.proof, person)
+
+
+def _shown(deps: IssuerDeps, card_id: UUID, wanted: dict[str, Any]) -> tuple[Person, Weighed]:
+    """Who a caller says the holder is, and what the proof is worth. Nobody is asked about a card that is not the caller's."""
+    now, shown = deps.clock.now(), application(wanted)
+    with deps.work() as session:
+        cards.known_to(session, card_id, caller().id, at=now)
+    with inside("/proof"):
+        person = read_person(shown, today=local_day(now))
+    return person, proofs.weigh(deps.registry(), shown.proof, person)
+
+
+def _fresh_identity(deps: IssuerDeps, card_id: UUID, wanted: dict[str, Any]) -> tuple[changes.Identity, Weighed]:
+    """The identity that a PATCH asks for, and its proof weighed, before the transaction that applies it."""
+    registry, now = deps.registry(), deps.clock.now()
+    with deps.work() as session:
+        card = cards.granted(session, card_id, caller().id, at=now)
+        account = accounts.account_of(session, card, secrets=registry.secrets)
+    return changes.weigh_identity(
+        account, wanted, proof(wanted["verification"]), registry=registry, today=local_day(now)
+    )
+
+
+def _agree(
+    session: Session, account: Account, agreed: list[dict[str, Any]], *, registry: Registry, now: datetime
+) -> None:
+    """Record the consents that came with a registration."""
+    by, secrets = acting(caller()), registry.secrets
+    for number, wanted in enumerate(agreed):
+        told, pointer = given(wanted, now), f"/consents/{number}/given_at"
+        consents.give(session, account.card, told, caller=caller(), by=by, secrets=secrets, now=now, pointer=pointer)
+
+
+def _location(account: Account, status: int) -> dict[str, str]:
+    return {"Location": f"/v1/cards/{account.card.id}"} if status == 201 else {}

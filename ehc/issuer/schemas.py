@@ -1,30 +1,41 @@
-"""The shapes of the issuer's requests and answers."""
+"""The shapes of the issuer's requests and answers about cards."""
 
-from base64 import b64encode
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from ehc.cards.states import CardStatus, Level
+from ehc.cards.models import CardRow
+from ehc.cards.states import CardStatus, Kind, Level
+from ehc.clock import local_day
 from ehc.core.masking import age_on, mask_name, mask_number, mask_phone
 from ehc.core.tables import ethnicities, ethnicity, sex, sexes
-from ehc.issuer.accounts import Account, Application
-from ehc.issuer.codes import Code
-from ehc.issuer.images import DEFAULT_SIZE, MAX_SIZE, MIN_SIZE, Picture
+from ehc.issuer.accounts import Account
+from ehc.issuer.applications import Application, Proof
+from ehc.issuer.changes import Replaced
+from ehc.issuer.rights_schemas import ConsentIn
 from ehc.web.answers import instant
-from ehc.web.fields import choice, day, text, whole
+from ehc.web.fields import choice, day, text
 
-_SEXES = [name for entry in sexes().values() for name in (entry.code, entry.name_en)]
+SEXES = [name for entry in sexes().values() for name in (entry.code, entry.name_en)]
 _NATIONS = [name for entry in ethnicities().values() for name in (entry.code, entry.name_zh)]
+_METHODS = [level for level in Level if level is not Level.NONE]
+
+
+class ClerkIn(Schema):
+    """The clerk who saw the document (认证人, national rules 1.8). Kept sealed."""
+
+    name = text(1, 64, required=True, about="The clerk's name.")
+    number = text(1, 32, required=True, about="Staff number or document number of the clerk.")
 
 
 class VerificationIn(Schema):
     """How the identity was proved, and where the proof is kept."""
 
-    method = choice(list(Level), required=True, about="How the identity was proved.")
+    method = choice(_METHODS, required=True, about="How the identity was proved.")
     reference = text(1, 128, about="Where the proof is kept, in the caller's own terms.")
+    clerk = fields.Nested(ClerkIn, metadata={"description": "Who saw it, at a window; send it with the method clerk."})
 
 
 class RegistrationIn(Schema):
@@ -34,119 +45,173 @@ class RegistrationIn(Schema):
     id_type = text(1, 3, required=True, about="Document type, CV02.01.101: 01 citizen id, 03 passport, …")
     id_number = text(1, 64, required=True, about="As on the document.")
     phone = text(5, 32, required=True, about="Mobile or landline; +… for other countries.")
-    sex = choice(_SEXES, about="GB/T 2261.1, code or English word. Taken from a citizen id if absent.")
+    phone_proof = fields.UUID(metadata={"description": "A confirmed proof of this phone, from /v1/phone-proofs."})
+    sex = choice(SEXES, about="GB/T 2261.1, code or English word. Taken from a citizen id if absent.")
     birth_date = day(about="Taken from a citizen id if absent.")
     nation = choice(_NATIONS, about="Ethnicity (民族), GB/T 3304, code or Chinese name.")
     address = text(1, 256, about="Home address.")
+    employer = text(1, 128, about="Employer (工作单位).")
     verification = fields.Nested(VerificationIn, required=True)
+    consents = fields.List(
+        fields.Nested(ConsentIn),
+        validate=validate.Length(max=10, error="length"),
+        metadata={"description": "What the person agreed to, recorded with the registration."},
+    )
 
 
 class ReasonIn(Schema):
-    """Why a card is suspended, resumed or cancelled. Kept sealed."""
+    """Why a card is suspended, reported lost or cancelled. Kept sealed."""
 
     reason = text(1, 200, required=True, about="In people's words.")
 
 
-class CodeIn(Schema):
-    """Which code is wanted."""
+class IdentityIn(Schema):
+    """A person with a document and what proves it."""
 
-    format = choice(["signed"], load_default="signed", about="signed: the format of docs/code-format.md.")
-    kind = choice(["dynamic"], load_default="dynamic", about="dynamic: lives 60 s, good for one acceptance.")
-    image = choice(["svg", "png"], about="Draw the code. Phones draw from the text and leave this out.")
-    size = whole(
-        MIN_SIZE, MAX_SIZE, load_default=DEFAULT_SIZE, about="Edge of the picture in pixels, quiet zone included."
+    name = text(1, 128, required=True, about="As on the document.")
+    id_type = text(1, 3, required=True, about="Document type, CV02.01.101.")
+    id_number = text(1, 64, required=True, about="As on the document.")
+    verification = fields.Nested(VerificationIn, required=True)
+
+
+class ResumeIn(ReasonIn):
+    """Why a card is resumed. One that was reported lost needs the proof of identity that registration needs."""
+
+    proof = fields.Nested(IdentityIn, metadata={"description": "Required for a card that was reported lost."})
+
+
+class ChangeIn(Schema):
+    """What shall be different. Name, document type and number need `verification`, a fresh proof."""
+
+    phone = text(5, 32, about="Mobile or landline; +… for other countries.")
+    phone_proof = fields.UUID(metadata={"description": "A confirmed proof of the phone, from /v1/phone-proofs."})
+    address = text(1, 256, about="Home address; null to forget it.", allow_none=True)
+    employer = text(1, 128, about="Employer (工作单位); null to forget it.", allow_none=True)
+    nation = choice(_NATIONS, about="Ethnicity (民族), GB/T 3304, code or Chinese name.")
+    sex = choice(SEXES, about="GB/T 2261.1, code or English word.")
+    static_codes = fields.Boolean(
+        truthy={True}, falsy={False}, metadata={"description": "Whether printed and other static codes count."}
     )
+    name = text(1, 128, about="Changes the index id and the card id.")
+    id_type = text(1, 3, about="Changes the index id and the card id.")
+    id_number = text(1, 64, about="Changes the index id and the card id.")
+    replaced = choice(
+        list(Replaced),
+        load_default=str(Replaced.RENEWED),
+        about="renewed: the old number still leads to this person; corrected: it was a mistake.",
+    )
+    verification = fields.Nested(VerificationIn)
+
+    @validates_schema
+    def _identity_is_proved(self, data: Mapping[str, Any], **_: Any) -> None:
+        if any(name in data for name in ("name", "id_type", "id_number")) and "verification" not in data:
+            raise ValidationError("Missing data for required field.", "verification")
 
 
 class ResidentOut(Schema):
-    """The holder, masked."""
+    """The holder, masked. Everything is null where access to the card is over."""
 
-    name = fields.String(required=True)
-    id_type = fields.String(required=True)
-    id_number = fields.String(required=True)
-    phone = fields.String(required=True)
+    name = fields.String(required=True, allow_none=True)
+    id_type = fields.String(required=True, allow_none=True)
+    id_number = fields.String(required=True, allow_none=True)
+    phone = fields.String(required=True, allow_none=True)
     sex = fields.String(required=True, allow_none=True)
     age = fields.Integer(required=True, allow_none=True)
+
+
+class ActingGuardianOut(Schema):
+    """Who acts for the holder."""
+
+    relation = fields.String(required=True, metadata={"description": "GB/T 4761: what the holder is to the guardian."})
 
 
 class CardOut(Schema):
     """A card."""
 
     card_id = fields.UUID(required=True)
-    ehc_id = fields.String(required=True, metadata={"description": "National card id (电子健康卡ID), 64 hex digits."})
-    index_id = fields.String(required=True, metadata={"description": "Index id (主索引ID), 64 hex digits."})
+    kind = fields.String(required=True, validate=validate.OneOf(list(Kind)))
+    ehc_id = fields.String(
+        required=True, allow_none=True, metadata={"description": "National card id (电子健康卡ID), 64 hex digits."}
+    )
+    index_id = fields.String(
+        required=True, allow_none=True, metadata={"description": "Index id (主索引ID), 64 hex digits."}
+    )
     status = fields.String(required=True, validate=validate.OneOf(list(CardStatus)))
+    cause = fields.String(required=True, allow_none=True, metadata={"description": "Why it is cancelled."})
     level = fields.String(required=True, validate=validate.OneOf(list(Level)))
+    static_codes = fields.Boolean(required=True)
+    acted_for = fields.Nested(ActingGuardianOut, required=True, allow_none=True)
     resident = fields.Nested(ResidentOut, required=True)
     created_at = fields.AwareDateTime(required=True)
 
 
-class ImageOut(Schema):
-    """A drawn code."""
-
-    media_type = fields.String(required=True)
-    data = fields.String(required=True, metadata={"description": "Base64."})
-
-
-class CodeOut(Schema):
-    """A code, and when to fetch the next one."""
-
-    code = fields.String(required=True)
-    format = fields.String(required=True)
-    kind = fields.String(required=True)
-    issued_at = fields.AwareDateTime(required=True)
-    refresh_at = fields.AwareDateTime(required=True, metadata={"description": "Fetch the next code now."})
-    expires_at = fields.AwareDateTime(required=True)
-    image = fields.Nested(ImageOut)
+def proof(wanted: Mapping[str, Any]) -> Proof:
+    """A loaded `VerificationIn` as the service takes it."""
+    clerk = wanted.get("clerk")
+    named = f"{clerk['name']} {clerk['number']}" if clerk else None
+    return Proof(Level(wanted["method"]), wanted.get("reference"), named)
 
 
 def application(wanted: Mapping[str, Any]) -> Application:
-    """A loaded `RegistrationIn` as the service takes it."""
+    """A loaded `RegistrationIn` as the service takes it; a loaded `IdentityIn` too."""
     return Application(
         name=wanted["name"],
         id_type=wanted["id_type"],
         id_number=wanted["id_number"],
-        phone=wanted["phone"],
-        level=Level(wanted["verification"]["method"]),
+        phone=wanted.get("phone"),
+        proof=proof(wanted["verification"]),
         sex=sex(wanted["sex"]) if "sex" in wanted else None,
         birth_date=wanted.get("birth_date"),
         ethnicity=ethnicity(wanted["nation"]) if "nation" in wanted else None,
         address=wanted.get("address"),
-        evidence=wanted["verification"].get("reference"),
+        employer=wanted.get("employer"),
+        phone_proof=wanted.get("phone_proof"),
     )
 
 
-def card_out(account: Account, *, today: date) -> dict[str, Any]:
-    """A card as apps see it: ids in full, the holder masked."""
-    card, person = account.card, account.person
+def facts(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The plain facts in a loaded `ChangeIn`, as the service takes them."""
+    found = {name: wanted[name] for name in ("phone", "phone_proof", "address", "employer") if name in wanted}
+    if "nation" in wanted:
+        found["ethnicity"] = ethnicity(wanted["nation"])
+    if "sex" in wanted:
+        found["sex"] = sex(wanted["sex"])
+    if "static_codes" in wanted:
+        found["static_allowed"] = wanted["static_codes"]
+    return found
+
+
+def card_out(account: Account, *, today: date, open_grant: bool = True) -> dict[str, Any]:
+    """A card as apps see it: ids in full, the holder masked. Without an open grant, nothing about the holder."""
+    card = account.card
     return {
         "card_id": str(card.id),
-        "ehc_id": account.ehc_id,
-        "index_id": account.index_id,
+        "kind": card.kind,
+        "ehc_id": account.ehc_id if open_grant else None,
+        "index_id": account.index_id if open_grant else None,
         "status": card.status,
+        "cause": card.cause,
         "level": card.level,
-        "resident": {
-            "name": mask_name(person.name),
-            "id_type": person.document.type,
-            "id_number": mask_number(person.document.number),
-            "phone": mask_phone(person.phone),
-            "sex": person.sex,
-            "age": age_on(person.birth_date, today) if person.birth_date else None,
-        },
+        "static_codes": card.static_allowed,
+        "acted_for": {"relation": card.guardian_relation} if open_grant and _is_acted_for(card, today) else None,
+        "resident": _holder(account, today) if open_grant else dict.fromkeys(ResidentOut().fields),
         "created_at": instant(card.created_at),
     }
 
 
-def code_out(code: Code, picture: Picture | None) -> dict[str, Any]:
-    """A code as it leaves."""
-    out: dict[str, Any] = {
-        "code": code.text,
-        "format": "signed",
-        "kind": "dynamic",
-        "issued_at": instant(code.issued_at),
-        "refresh_at": instant(code.refresh_at),
-        "expires_at": instant(code.expires_at),
+def _is_acted_for(card: CardRow, today: date) -> bool:
+    """Whether somebody acts for the holder; the end, an 18th birthday, is the start of a day."""
+    ends = card.guardian_until
+    return card.guardian_id is not None and (ends is None or local_day(ends) > today)
+
+
+def _holder(account: Account, today: date) -> dict[str, Any]:
+    person = account.person
+    return {
+        "name": mask_name(person.name),
+        "id_type": person.document.type if person.document else None,
+        "id_number": mask_number(person.document.number) if person.document else None,
+        "phone": mask_phone(person.phone) if person.phone else None,
+        "sex": person.sex,
+        "age": age_on(person.birth_date, today) if person.birth_date else None,
     }
-    if picture is not None:
-        out["image"] = {"media_type": picture.media_type, "data": b64encode(picture.data).decode()}
-    return out

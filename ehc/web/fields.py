@@ -9,12 +9,13 @@ _CLEAN = validate.Regexp(r"[^\x00-\x1f\x7f]*\Z", error="characters")
 _TOKEN = validate.Regexp(r"[A-Za-z0-9._:-]+\Z", error="characters")
 
 
-def text(least: int, most: int, *, required: bool = False, about: str) -> fields.String:
+def text(least: int, most: int, *, required: bool = False, about: str, **more: Any) -> fields.String:
     """One line of text, its length in characters."""
     return fields.String(
         required=required,
         validate=[validate.Length(least, most, error="length"), _CLEAN],
         metadata={"description": about},
+        **more,
     )
 
 

@@ -50,6 +50,8 @@ class Operation:
     problems: Iterable[int] = ()
     body: type[Schema] | None = None
     form: type[Schema] | None = None
+    upload: str | None = None
+    """The media type of a body that is a file, of any size that the service takes."""
     query: type[Schema] | None = None
     idempotent: bool = False
     conditional: bool = False
@@ -113,6 +115,8 @@ def _operation(path: str, endpoint: str, told: Operation) -> dict[str, Any]:
     for media_type, schema in (("application/json", told.body), ("application/x-www-form-urlencoded", told.form)):
         if schema is not None:
             body["requestBody"] = {"required": True, "content": {media_type: {"schema": schema}}}
+    if told.upload:
+        body["requestBody"] = {"required": True, "content": {told.upload: {"schema": {"type": "string"}}}}
     return body
 
 

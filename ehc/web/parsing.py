@@ -27,6 +27,22 @@ _RULES: dict[str, tuple[str, Text]] = {
     ),
     "Not a valid string.": ("type", Text("此项应为字符串。", "This member is a string.")),
     "Not a valid integer.": ("type", Text("此项应为整数。", "This member is an integer.")),
+    "Not a valid UUID.": ("type", Text("此项应为 UUID。", "This member is a UUID.")),
+    "Not a valid boolean.": ("type", Text("此项应为 true 或 false。", "This member is true or false.")),
+    "Not a valid aware datetime.": (
+        "datetime",
+        Text(
+            "时间应带时区，例如 2026-01-09T16:00:00+08:00。",
+            "Write the time with its offset: 2026-01-09T16:00:00+08:00.",
+        ),
+    ),
+    "Not a valid datetime.": (
+        "datetime",
+        Text(
+            "时间应带时区，例如 2026-01-09T16:00:00+08:00。",
+            "Write the time with its offset: 2026-01-09T16:00:00+08:00.",
+        ),
+    ),
     "Not a valid date.": ("date", Text("日期格式应为 YYYY-MM-DD。", "Write the date as YYYY-MM-DD.")),
     "length": ("length", Text("长度超出范围，请查阅接口文档。", "Too short or too long. See /docs for the limits.")),
     "range": ("range", Text("数值超出范围，请查阅接口文档。", "Out of range. See /docs for the limits.")),

@@ -1,7 +1,6 @@
 """Services with changed settings, and what the service writes to standard error."""
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -13,7 +12,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import structlog
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
@@ -21,6 +19,7 @@ from ehc import log
 from ehc.app import create_app, database
 from ehc.settings import Settings
 from tests.contract.helpers import elsewhere
+from tests.support.loggers import forget_loggers
 from tests.support.service import Api, Service, citizen_number, person
 
 ServiceMaker = Callable[..., Service]
@@ -102,7 +101,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
     """All that services started after this one write to standard error. Ask for it before the service."""
     stream = TextIOWrapper(BytesIO(), encoding="utf-8", write_through=True)
     monkeypatch.setattr(log, "sys", SimpleNamespace(stderr=stream))
-    _forget_loggers()
+    forget_loggers()
 
     def told() -> str:
         log.flush()
@@ -110,16 +109,8 @@ def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
 
     yield told
     monkeypatch.undo()
-    _forget_loggers()
+    forget_loggers()
     log.configure("WARNING")
-
-
-def _forget_loggers() -> None:
-    """Module-level loggers keep the stream they first wrote to; a test with a stream of its own needs new ones."""
-    for name, module in list(sys.modules.items()):
-        logger = getattr(module, "log", None) if name.startswith("ehc.") else None
-        if isinstance(logger, structlog._config.BoundLoggerLazyProxy):
-            vars(logger).pop("bind", None)
 
 
 def _count_cards_from_anywhere(url: str) -> None:

@@ -107,11 +107,11 @@ def test_what_is_the_only_choice_may_be_left_out(shared: Service, codes: str, bo
 @pytest.mark.parametrize(
     ("body", "pointer", "code"),
     [
-        ({"format": "national"}, "/format", "choice"),
+        ({"format": "foreign"}, "/format", "choice"),
         ({"format": ""}, "/format", "choice"),
         ({"format": None}, "/format", "null"),
         ({"format": 7}, "/format", "type"),
-        ({"kind": "static"}, "/kind", "choice"),
+        ({"kind": "fixed"}, "/kind", "choice"),
         ({"kind": None}, "/kind", "null"),
         ({"image": "gif"}, "/image", "choice"),
         ({"image": "SVG"}, "/image", "choice"),

@@ -86,8 +86,8 @@ def test_the_life_of_a_card_leaves_its_holder_out_of_logs_and_answers(
     scan = service.terminal.post(
         "/v1/verifications", {"code": code, "step": "payment", "operator": NAME, "department": "0100"}
     )
-    stop = service.app.post(f"/v1/cards/{card['card_id']}/cancel", {"reason": f"{ADDRESS} {NAME}"})
     seen = service.app.get(f"/v1/cards/{card['card_id']}/verifications")
+    stop = service.app.post(f"/v1/cards/{card['card_id']}/cancel", {"reason": f"{ADDRESS} {NAME}"})
     assert [scan.status_code, stop.status_code, seen.status_code] == [200, 200, 200]
     assert code not in written_and_kept(written, service, scan, stop, seen)
 

@@ -28,8 +28,22 @@ CARD = "/v1/cards/{card_id}"
 OPERATIONS = [
     ("POST", "/v1/cards"),
     ("GET", CARD),
-    *(("POST", f"{CARD}/{path}") for path in ("suspend", "resume", "cancel", "codes")),
-    ("GET", f"{CARD}/verifications"),
+    ("PATCH", CARD),
+    *(("POST", f"{CARD}/{path}") for path in ("suspend", "report-loss", "resume", "cancel", "close", "codes")),
+    *(("POST", f"{CARD}/{path}") for path in ("documents", "consents", "corrections", "export", "family")),
+    *(
+        ("GET", f"{CARD}/{path}")
+        for path in ("verifications", "access-log", "consents", "corrections", "family", "print")
+    ),
+    ("POST", f"{CARD}/consents/{{consent_id}}/withdraw"),
+    ("POST", f"{CARD}/family/{{link_id}}/end"),
+    ("POST", "/v1/imports"),
+    ("GET", "/v1/imports/{import_id}"),
+    ("GET", "/v1/imports/{import_id}/errors"),
+    ("POST", "/v1/phone-proofs"),
+    ("POST", "/v1/phone-proofs/{proof_id}/confirm"),
+    ("POST", "/v1/temporary-cards"),
+    ("POST", "/v1/temporary-cards/{card_id}/join"),
     ("POST", "/v1/verifications"),
     ("POST", "/oauth/token"),
     *(
@@ -125,7 +139,7 @@ def test_the_service_does_what_its_description_says(
     @given(case=operation.as_strategy(generation_mode=mode))
     def run(case: schemathesis.Case[Any]) -> None:
         if card_id and mode is GenerationMode.POSITIVE:
-            case.path_parameters = {"card_id": card_id}
+            case.path_parameters = {**(case.path_parameters or {}), "card_id": card_id}
         answer = case.call(headers=headers)
         case.validate_response(answer, checks=CHECKS)
 

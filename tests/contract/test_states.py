@@ -7,17 +7,18 @@ from sqlalchemy import text
 
 from ehc.cards.models import CardRow
 from ehc.cards.states import CardStatus
-from ehc.issuer import accounts
+from ehc.issuer import lifecycle
 from tests.contract.helpers import at_once, poster, problem, row_counts, secrets_of, serial_of, wrong
-from tests.support.service import Service
+from tests.support.service import Service, citizen_number, person
 from tests.support.service import told as answered
 
-MOVES = {"suspend": "suspended", "resume": "active", "cancel": "cancelled"}
+MOVES = {"suspend": "suspended", "resume": "active", "report-loss": "lost", "cancel": "cancelled"}
 ALLOWED = {
     "pending-review": {"cancel"},
     "rejected": set(),
-    "active": {"suspend", "cancel"},
-    "suspended": {"resume", "cancel"},
+    "active": {"suspend", "report-loss", "cancel"},
+    "suspended": {"resume", "report-loss", "cancel"},
+    "lost": {"resume", "cancel"},
     "cancelled": set(),
 }
 EVERY = [(status, move) for status in ALLOWED for move in MOVES]
@@ -27,11 +28,19 @@ def decide(service: Service, card_id: str, *, approve: bool) -> None:
     with service.session() as session:
         card = session.query(CardRow).filter_by(id=card_id).one()
         facts: dict[str, Any] = {"actor": "reviewer:7", "reason": "看不清", "secrets": secrets_of(service)}
-        accounts.review(session, card, approve=approve, now=service.clock.now(), **facts)
+        lifecycle.review(session, card, approve=approve, now=service.clock.now(), **facts)
+
+
+CLERK = {"clerk": {"name": "李办事", "number": "0713"}}
 
 
 def proved(newcomer: dict[str, Any], method: str) -> dict[str, Any]:
-    return newcomer | {"verification": {"method": method}}
+    return newcomer | {"verification": {"method": method} | (CLERK if method == "clerk" else {})}
+
+
+def proof_of(newcomer: dict[str, Any], method: str = "document-seen") -> dict[str, Any]:
+    """What resuming a lost card asks for."""
+    return {name: proved(newcomer, method)[name] for name in ("name", "id_type", "id_number", "verification")}
 
 
 def card_in(service: Service, newcomer: dict[str, Any], status: str) -> str:
@@ -41,8 +50,9 @@ def card_in(service: Service, newcomer: dict[str, Any], status: str) -> str:
     card_id = str(service.app.register(**proved(newcomer, method))["card_id"])
     if status == "rejected":
         decide(service, card_id, approve=False)
-    elif status in {"suspended", "cancelled"}:
-        assert move(service, card_id, "suspend" if status == "suspended" else "cancel").status_code == 200
+    elif status != "active" and not waits:
+        (how,) = [name for name, end in MOVES.items() if end == status]
+        assert move(service, card_id, how).status_code == 200
     assert answered(service.app.get(f"/v1/cards/{card_id}"))["status"] == status
     return card_id
 
@@ -55,18 +65,19 @@ def move(service: Service, card_id: str, how: str, **headers: str) -> Any:
 def test_a_card_moves_only_as_the_table_says(shared: Service, newcomer: dict[str, Any], status: str, how: str) -> None:
     card_id = card_in(shared, newcomer, status)
     before, counts = shared.app.get(f"/v1/cards/{card_id}"), row_counts(shared)
-    answer = move(shared, card_id, how)
+    proof = {"proof": proof_of(newcomer)} if (status, how) == ("lost", "resume") else {}
+    answer = shared.app.post(f"/v1/cards/{card_id}/{how}", {"reason": "居民要求"} | proof)
     after = shared.app.get(f"/v1/cards/{card_id}")
     if how in ALLOWED[status]:
         assert (answer.status_code, answered(answer)["status"]) == (200, MOVES[how])
         assert (answered(after), after.headers["ETag"]) == (answered(answer), answer.headers["ETag"])
         assert int(after.headers["ETag"].strip('"')) == int(before.headers["ETag"].strip('"')) + 1
         assert row_counts(shared)["card_event"] == counts["card_event"] + 1
-        assert row_counts(shared)["audit"] == counts["audit"] + 1
+        assert row_counts(shared)["audit"] == counts["audit"] + 2  # the move, and the look after it
     else:
         assert problem(answer) == (409, "card-state")
         assert (answered(after), after.headers["ETag"]) == (answered(before), before.headers["ETag"])
-        assert row_counts(shared) == counts
+        assert row_counts(shared) == counts | {"audit": counts["audit"] + 1}  # the look after it
 
 
 def test_the_table_knows_every_state() -> None:
@@ -118,12 +129,56 @@ def test_a_suspended_person_who_registers_again_stays_suspended(shared: Service,
     assert answered(move(shared, card_id, "resume"))["status"] == "active"
 
 
-def test_a_cancelled_person_cannot_register_again(shared: Service, newcomer: dict[str, Any]) -> None:
-    card_in(shared, newcomer, "cancelled")
-    before = row_counts(shared)
-    for app in (shared.app, shared.other_app):
+def test_a_cancelled_person_who_registers_again_has_the_card_restored(
+    shared: Service, newcomer: dict[str, Any]
+) -> None:
+    card_id = card_in(shared, newcomer, "cancelled")
+    restored = shared.other_app.post("/v1/cards", newcomer)
+    assert (restored.status_code, answered(restored)["card_id"]) == (200, card_id)
+    assert (answered(restored)["status"], answered(restored)["cause"]) == ("active", None)
+    assert (
+        answered(shared.app.get(f"/v1/cards/{card_id}"))["resident"]["name"] is None
+    )  # its access ended with the card
+    assert problem(shared.app.post(f"/v1/cards/{card_id}/codes", {})) == (404, "card-not-found")
+    assert shared.app.register(**newcomer)["card_id"] == card_id
+    assert shared.terminal.scan(shared.app.code(card_id))["outcome"] == "accepted"
+
+
+def test_a_deployment_may_refuse_to_restore(start: Any, newcomer: dict[str, Any]) -> None:
+    service = start(restore_cancelled=False)
+    card_in(service, newcomer, "cancelled")
+    before = row_counts(service)
+    for app in (service.app, service.other_app):
         assert problem(app.post("/v1/cards", newcomer)) == (409, "card-cancelled")
-    assert row_counts(shared) == before
+    assert row_counts(service) == before
+
+
+def test_a_lost_card_wants_its_holder_proved_anew(shared: Service, newcomer: dict[str, Any]) -> None:
+    card_id = card_in(shared, newcomer, "lost")
+    path = f"/v1/cards/{card_id}/resume"
+    assert problem(move(shared, card_id, "resume")) == (409, "proof-required")
+    other = proof_of(newcomer) | {"name": "王大明"}
+    assert problem(shared.app.post(path, {"reason": "r", "proof": other})) == (409, "identity-mismatch")
+    stranger = proof_of(newcomer) | {"id_number": citizen_number(1, born="19490101")}
+    assert problem(shared.app.post(path, {"reason": "r", "proof": stranger})) == (409, "identity-mismatch")
+    weak = proof_of(newcomer, "self-declared")
+    assert problem(shared.app.post(path, {"reason": "r", "proof": weak})) == (409, "identity-not-confirmed")
+    assert answered(shared.app.get(f"/v1/cards/{card_id}"))["status"] == "lost"
+    found = shared.app.post(path, {"reason": "r", "proof": proof_of(newcomer)})
+    assert (found.status_code, answered(found)["status"]) == (200, "active")
+
+
+def test_codes_from_before_a_loss_stay_closed(service: Service) -> None:
+    card_id, before = service.app.register(1)["card_id"], person(1)
+    dynamic = service.app.code(card_id)
+    service.clock.advance(1)
+    assert move(service, card_id, "report-loss").status_code == 200
+    assert service.terminal.scan(dynamic)["reason"] == "card-suspended"
+    service.clock.advance(1)
+    proof = {name: before[name] for name in ("name", "id_type", "id_number", "verification")}
+    assert service.app.post(f"/v1/cards/{card_id}/resume", {"reason": "r", "proof": proof}).status_code == 200
+    assert service.terminal.scan(dynamic)["reason"] == "expired"
+    assert service.terminal.scan(service.app.code(card_id))["outcome"] == "accepted"
 
 
 def test_a_cancelled_person_under_another_name_is_a_mismatch_first(shared: Service, newcomer: dict[str, Any]) -> None:

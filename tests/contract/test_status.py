@@ -97,10 +97,12 @@ def test_metrics_are_told_as_prometheus_reads_them(shared: Service) -> None:
 
 def test_the_public_keys_are_the_same_in_both_forms(shared: Service) -> None:
     found = cose(shared)
-    assert kids(shared) == [key[2] for key in found] == [signer_of(shared).key_id]
+    signers = {signer_of(shared, purpose).key_id for purpose in (Purpose.CODE, Purpose.PRINT)}
+    assert kids(shared) == [key[2] for key in found]
+    assert set(kids(shared)) == signers
     assert all(key.keys() == {1, 2, 3, 4, -1, -2, -3} for key in found)
     assert [(key[1], key[3], key[4], key[-1]) for key in found] == [(2, -7, [2], 1)] * len(found)
-    (jwk,) = answered(shared.client().get("/.well-known/ehc/keys"))["keys"]
+    jwk = answered(shared.client().get("/.well-known/ehc/keys"))["keys"][0]
     assert [urlsafe_b64decode(jwk[name] + "=") for name in "xy"] == [found[0][-2], found[0][-3]]
     assert (jwk["kty"], jwk["crv"], jwk["alg"], jwk["use"]) == ("EC", "P-256", "ES256", "sig")
     assert "d" not in jwk
@@ -113,8 +115,8 @@ def test_the_public_keys_may_be_kept_for_half_a_minute(shared: Service) -> None:
 
 def test_a_code_is_checked_with_a_published_key(shared: Service, newcomer: dict[str, Any]) -> None:
     envelope = open_envelope(minted(shared, serial=1))
-    (key,) = jwt.PyJWKSet.from_dict(answered(shared.client().get("/.well-known/ehc/keys"))).keys
-    assert key_id(key.key) == envelope.key_id
+    keys = jwt.PyJWKSet.from_dict(answered(shared.client().get("/.well-known/ehc/keys"))).keys
+    (key,) = [key for key in keys if key_id(key.key) == envelope.key_id]
     assert jwt.algorithms.ECAlgorithm(jwt.algorithms.ECAlgorithm.SHA256).verify(
         envelope.signed, key.key, envelope.signature
     )
@@ -130,9 +132,11 @@ def test_a_pending_key_is_published_and_a_revoked_one_is_not(service: Service, w
         kek = service.settings.key_encrypting_key()
         new = signing_keys.rotate(session, kek, Purpose.CODE, now=service.clock.now())
     informed = worker(service)
-    assert kids(informed) == [key[2] for key in cose(informed)] == [new, old]
-    told = answered(informed.client().get("/.well-known/ehc/keys"))["keys"]
-    assert told[0]["nbf"] == told[1]["exp"] == int(service.clock.now().timestamp()) + 60
+    printing = signer_of(service, Purpose.PRINT).key_id
+    assert kids(informed) == [key[2] for key in cose(informed)]
+    assert set(kids(informed)) == {new, old, printing}
+    told = dict(zip(kids(informed), answered(informed.client().get("/.well-known/ehc/keys"))["keys"], strict=True))
+    assert told[new]["nbf"] == told[old]["exp"] == int(service.clock.now().timestamp()) + 60
     with service.session() as session:
         signing_keys.revoke(session, kek, old, now=service.clock.now())
     assert old not in kids(worker(service))

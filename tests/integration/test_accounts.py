@@ -12,13 +12,15 @@ from sqlalchemy.orm import Session
 from ehc.callers import Caller, ClientKind, Scope
 from ehc.cards import store as cards
 from ehc.cards.models import CardRow
-from ehc.cards.states import CANCEL, SUSPEND, CardStatus, Level
-from ehc.cards.store import Conflict, NoSuchCard, StaleVersion
+from ehc.cards.states import CANCEL, SUSPEND, CardStatus, Cause, Level, Party
+from ehc.cards.store import Acting, Conflict, NoSuchCard, StaleVersion
 from ehc.core.documents import Document
 from ehc.core.ids import uuid7
 from ehc.errors import InvalidValue
-from ehc.issuer import accounts
-from ehc.issuer.accounts import Application, IdentityMismatch, Registry
+from ehc.issuer import accounts, proofs
+from ehc.issuer.accounts import IdentityMismatch
+from ehc.issuer.applications import Application, Proof, read_person
+from ehc.issuer.registry import Registry
 from ehc.keystore import secret_keys
 from ehc.keystore.secret_keys import Secrets
 from ehc.residents import store as residents
@@ -28,7 +30,7 @@ from tests.support.service import Service, citizen_number
 def application(serial: int = 1, **changes: Any) -> Application:
     """A valid application."""
     known: dict[str, Any] = {"name": "王小明", "id_type": "01", "id_number": citizen_number(serial)}
-    known |= {"phone": "13800138000", "level": Level.DOCUMENT_SEEN}
+    known |= {"phone": "13800138000", "proof": Proof(Level.DOCUMENT_SEEN)}
     return Application(**known | changes)
 
 
@@ -47,8 +49,10 @@ def caller(service: Service) -> Caller:
 
 
 def register(session: Session, service: Service, caller: Caller, secrets: Secrets, **changes: Any) -> Any:
-    registry = Registry(secrets)
-    return accounts.register(session, application(**changes), caller=caller, registry=registry, now=service.clock.now())
+    registry, wanted, now = Registry(secrets), application(**changes), service.clock.now()
+    person = read_person(wanted, today=now.date())
+    weighed = proofs.weigh(registry, wanted.proof, person)
+    return accounts.register(session, person, wanted, weighed, caller=caller, registry=registry, now=now)
 
 
 def test_a_registration_that_is_rolled_back_leaves_nothing(service: Service, caller: Caller, secrets: Secrets) -> None:
@@ -101,18 +105,20 @@ def test_a_person_has_one_live_card(service: Service, caller: Caller, secrets: S
     with service.session() as session:
         register(session, service, caller, secrets)
         again = text("""
-            INSERT INTO card (id, resident_id, document_id, status, level, ehc_id, ehc_id_index, index_id, index_id_index,
-                              security_key_version, version, created_at, status_changed_at)
-            SELECT :id, resident_id, document_id, :status, level, ehc_id, sha256(:new), index_id, index_id_index,
+            INSERT INTO card (id, resident_id, document_id, status, cause, level, ehc_id, ehc_id_index, index_id,
+                              index_id_index, security_key_version, version, created_at, status_changed_at)
+            SELECT :id, resident_id, document_id, :status, :cause, level, ehc_id, sha256(:new), index_id, index_id_index,
                    security_key_version, version, created_at, status_changed_at FROM card LIMIT 1
         """)
         for status, refused in (
             ("suspended", True),
+            ("lost", True),
             ("pending-review", True),
             ("cancelled", False),
             ("rejected", False),
         ):
-            values = {"id": uuid7(service.clock.now()), "status": status, "new": status.encode()}
+            cause = "cancelled" if status == "cancelled" else None
+            values = {"id": uuid7(service.clock.now()), "status": status, "cause": cause, "new": status.encode()}
             if refused:
                 with pytest.raises(IntegrityError, match="uq_card_live"), session.begin_nested():
                     session.execute(again, values)
@@ -123,7 +129,7 @@ def test_a_person_has_one_live_card(service: Service, caller: Caller, secrets: S
 def test_the_live_card_is_found_among_older_ones(service: Service, caller: Caller, secrets: Secrets) -> None:
     with service.session() as session:
         account, _ = register(session, service, caller, secrets)
-        account.card.status = CardStatus.CANCELLED
+        account.card.status, account.card.cause = CardStatus.CANCELLED, Cause.CANCELLED
         session.flush()
         found = cards.of_resident(session, account.card.resident_id)
         assert found is not None
@@ -135,7 +141,7 @@ def test_another_name_is_a_mismatch_and_changes_nothing(service: Service, caller
     with service.session() as session:
         register(session, service, caller, secrets)
         with pytest.raises(IdentityMismatch) as caught:
-            register(session, service, caller, secrets, name="王大明", level=Level.EXTERNAL_MATCH)
+            register(session, service, caller, secrets, name="王大明", proof=Proof(Level.EXTERNAL_MATCH))
         assert caught.value.fields == ()
         assert "明" not in caught.value.detail.zh
         assert session.scalar(text("SELECT level FROM card")) == "document-seen"
@@ -143,7 +149,7 @@ def test_another_name_is_a_mismatch_and_changes_nothing(service: Service, caller
 
 def test_all_wrong_members_are_named_at_once(service: Service) -> None:
     with pytest.raises(InvalidValue) as caught:
-        accounts.read_person(application(name="!", phone="1", id_type="77"), today=service.clock.now().date())
+        read_person(application(name="!", phone="1", id_type="77"), today=service.clock.now().date())
     assert [field.pointer for field in caught.value.fields] == ["/name", "/phone", "/id_type"]
 
 
@@ -151,18 +157,18 @@ def test_a_move_from_a_version_that_passed_is_a_conflict(service: Service, calle
     """Another transaction moved the card after this one read it."""
     with service.session() as session:
         card_id = register(session, service, caller, secrets)[0].card.id
-    more: dict[str, Any] = {"actor": "test", "reason": None, "sealer": secrets.sealer, "at": datetime.now(UTC)}
+    more: dict[str, Any] = {"acting": Acting("test", Party.RESIDENT), "at": datetime.now(UTC)}
     with service.session() as slow:
-        card = cards.granted(slow, card_id, caller.id)
+        card = cards.granted(slow, card_id, caller.id, at=service.clock.now())
         with service.session() as quick:
-            cards.move(quick, cards.granted(quick, card_id, caller.id), CANCEL, **more)
+            cards.move(quick, cards.granted(quick, card_id, caller.id, at=service.clock.now()), CANCEL, **more)
         with pytest.raises(Conflict):
             cards.move(slow, card, SUSPEND, **more)
         assert card.status == CardStatus.CANCELLED
 
 
 def test_a_move_on_a_stale_version_says_so(service: Service, caller: Caller, secrets: Secrets) -> None:
-    more: dict[str, Any] = {"actor": "test", "reason": None, "sealer": secrets.sealer, "at": datetime.now(UTC)}
+    more: dict[str, Any] = {"acting": Acting("test", Party.RESIDENT), "at": datetime.now(UTC)}
     with service.session() as session:
         account, _ = register(session, service, caller, secrets)
         with pytest.raises(StaleVersion):
@@ -175,5 +181,5 @@ def test_a_client_without_a_grant_finds_no_card(service: Service, caller: Caller
     with service.session() as session:
         account, _ = register(session, service, caller, secrets)
         with pytest.raises(NoSuchCard):
-            cards.granted(session, account.card.id, uuid7(service.clock.now()))
+            cards.granted(session, account.card.id, uuid7(service.clock.now()), at=service.clock.now())
         assert not cards.grant(session, account.card, caller.id, at=service.clock.now())

@@ -1,0 +1,192 @@
+"""`/v1/cards/{id}/codes`, `/print`, and `/v1/temporary-cards`."""
+
+from uuid import UUID
+
+from flask import Blueprint, Response
+from sqlalchemy.orm import Session
+
+from ehc.callers import Scope
+from ehc.cards import store as cards
+from ehc.cards.models import CardRow
+from ehc.clock import local_day
+from ehc.core.tables import sex
+from ehc.errors import EhcError, InvalidValue, Text
+from ehc.issuer import accounts, codes, prints, temporary
+from ehc.issuer.accounts import Account
+from ehc.issuer.api import account_answer, etag
+from ehc.issuer.code_schemas import CodeIn, CodeOut, JoinIn, PrintQuery, TemporaryIn, TemporaryOut, code_out
+from ehc.issuer.codes import Code
+from ehc.issuer.deps import IssuerDeps
+from ehc.issuer.images import Picture, draw_png, draw_svg
+from ehc.issuer.metrics import CODES
+from ehc.issuer.printing import Layout, draw_pdf
+from ehc.issuer.schemas import CardOut, card_out
+from ehc.issuer.temporary import Arrival
+from ehc.keystore import signing_keys
+from ehc.web import parsing
+from ehc.web.answers import Answer, instant
+from ehc.web.auth import bearer, caller
+from ehc.web.openapi import operation
+
+STATUSES: dict[type[EhcError], int] = {
+    codes.CardNotActive: 409,
+    codes.TooManyCodes: 429,
+    prints.StaticNotAllowed: 409,
+    signing_keys.NoActiveKey: 503,
+    signing_keys.NoSuchKey: 404,
+}
+
+_CODE, _PRINT, _TEMPORARY, _JOIN = CodeIn(), PrintQuery(), TemporaryIn(), JoinIn()
+
+
+def codes_blueprint(deps: IssuerDeps) -> Blueprint:
+    """Codes, for apps with the scope `codes`."""
+    bp = Blueprint("codes", __name__, url_prefix="/v1/cards")
+    bp.before_request(bearer(deps.authenticate, Scope.CODES))
+
+    @bp.post("/<uuid:card_id>/codes")
+    @operation(
+        "Issue a code",
+        body=CodeIn,
+        answers={201: CodeOut},
+        scope=Scope.CODES,
+        idempotent=True,
+        problems=(404, 409, 422, 429),
+    )
+    def post_code(card_id: UUID) -> Response:
+        """A national dynamic code replaces the one before after 5 s; a signed static one stops the one before at once."""
+        wanted = parsing.body(_CODE)
+
+        def issue(_: Session | None = None) -> Answer:
+            code = _issue(deps, card_id, wanted["format"], wanted["kind"])
+            picture = _draw(code.text, wanted["image"], wanted["size"]) if "image" in wanted else None
+            CODES.inc()
+            return Answer(code_out(code, picture), 201)
+
+        return deps.once.run(issue) if deps.once.asked() else issue().response()
+
+    @bp.get("/<uuid:card_id>/print")
+    @operation(
+        "Print a card with its static code (PDF)",
+        query=PrintQuery,
+        answers={200: "application/pdf"},
+        scope=Scope.CODES,
+        problems=(404, 409, 422),
+    )
+    def get_print(card_id: UUID) -> Response:
+        """Each call makes a new code and stops the one printed before, at once."""
+        layout = Layout(parsing.query(_PRINT)["layout"])
+        with deps.work() as session:  # drawn before the commit: a sheet that fails must not stop the print before it
+            account, code = _printed(session, deps, card_id, layout)
+            sheet = prints.sheet(account, code, issuer=deps.issuer_name, now=deps.clock.now())
+            drawn = draw_pdf(sheet, layout)
+        response = Response(drawn, mimetype="application/pdf")
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["Content-Disposition"] = f'inline; filename="ehc-{layout}.pdf"'
+        return response
+
+    return bp
+
+
+def temporary_blueprint(deps: IssuerDeps) -> Blueprint:
+    """Temporary cards, for apps with the scope `cards`: a hospital's own system, as a rule."""
+    bp = Blueprint("temporary", __name__, url_prefix="/v1/temporary-cards")
+    bp.before_request(bearer(deps.authenticate, Scope.CARDS))
+
+    @bp.post("")
+    @operation(
+        "Make a card for a patient whom nobody can name",
+        body=TemporaryIn,
+        answers={201: TemporaryOut},
+        scope=Scope.CARDS,
+        idempotent=True,
+        problems=(422,),
+    )
+    def post_temporary_card() -> Response:
+        """Unverified wherever it is shown, and over by itself after some days (`expires_at`)."""
+        wanted = parsing.body(_TEMPORARY)
+        arrival = Arrival(wanted["name"], sex(wanted["sex"]) or "0", wanted["visit_at"], wanted.get("age"))
+
+        def act(session: Session) -> Answer:
+            now = deps.clock.now()
+            card, person, code = temporary.register(
+                session, arrival, caller=caller(), registry=deps.registry(), now=now
+            )
+            account = Account(card, person, None, None)
+            out = card_out(account, today=local_day(now)) | {"code": code, "expires_at": _end(card)}
+            return Answer(out, 201, etag(account) | {"Location": f"/v1/cards/{card.id}"})
+
+        return deps.once.run(act)
+
+    @bp.post("/<uuid:card_id>/join")
+    @operation(
+        "Let a formal card go on with a temporary card's history",
+        body=JoinIn,
+        answers={200: CardOut},
+        scope=Scope.CARDS,
+        idempotent=True,
+        problems=(404, 409, 422),
+    )
+    def post_join(card_id: UUID) -> Response:
+        """Answers the formal card. The temporary one is cancelled, its code too; needs a grant for both."""
+        wanted = parsing.body(_JOIN)
+
+        def act(session: Session) -> Answer:
+            card = temporary.join(
+                session,
+                card_id,
+                wanted["card_id"],
+                reason=wanted["reason"],
+                caller=caller(),
+                registry=deps.registry(),
+                now=deps.clock.now(),
+            )
+            return account_answer(session, deps, card)
+
+        return deps.once.run(act)
+
+    return bp
+
+
+def _issue(deps: IssuerDeps, card_id: UUID, wanted_format: str, kind: str) -> Code:
+    if kind == "dynamic":
+        desk = deps.national_desk if wanted_format == "national" else deps.desk
+        return desk.issue(card_id, caller().id)
+    if wanted_format == "signed":
+        with deps.work() as session:
+            return _printed(session, deps, card_id, None)[1]
+    now = deps.clock.now()
+    with deps.work() as session:
+        card = cards.granted(session, card_id, caller().id, at=now)
+        account = accounts.account_of(session, card, secrets=deps.registry().secrets)
+    return prints.national(card, account.ehc_id, now=now)
+
+
+def _printed(session: Session, deps: IssuerDeps, card_id: UUID, layout: Layout | None) -> tuple[Account, Code]:
+    secrets = deps.registry().secrets
+    card, code = prints.issue(
+        session,
+        card_id,
+        caller=caller(),
+        layout=layout or "code",
+        signer=deps.print_signer(),
+        cti_key=deps.cti_key(),
+        days=deps.print_days,
+        secrets=secrets,
+        now=deps.clock.now(),
+    )
+    return accounts.account_of(session, card, secrets=secrets), code
+
+
+def _end(card: CardRow) -> str:
+    if card.expires_at is None:
+        raise LookupError("a temporary card has an end")
+    return instant(card.expires_at)
+
+
+def _draw(text: str, image: str, size: int) -> Picture:
+    try:
+        return draw_svg(text, size=size) if image == "svg" else draw_png(text, size=size)
+    except ValueError:
+        message = Text("图片尺寸太小，画不下该二维码。", "The picture is too small for this code.")
+        raise InvalidValue.at("/size", "range", message) from None

@@ -1,0 +1,140 @@
+"""What happens to a card after it was made: suspended, lost, resumed, cancelled, restored, at death. None commits.
+
+The moves and who may make them are one table (`ehc/cards/states.py`). Whatever ends a card also ends what hangs on it: its
+printed codes, who may see it, and for whom its holder acts (`Move.follows`). A check reads the card's row each time, so
+every move counts from the next scan on.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from ehc.callers import Caller
+from ehc.cards import events
+from ehc.cards import store as cards
+from ehc.cards.code_models import PrintRow
+from ehc.cards.events import NO_WORDS, Words
+from ehc.cards.models import CardRow
+from ehc.cards.states import APPROVE, JOIN, REJECT, SUSPEND, CardStatus, Effect, Move, Party
+from ehc.cards.store import Acting
+from ehc.errors import EhcError, Text
+from ehc.issuer import family_links
+from ehc.issuer.registry import acting as acting_for
+from ehc.keystore.secret_keys import Secrets
+
+_STAFF = "staff"
+
+
+class HeldByStaff(EhcError):
+    """Staff suspended the card, so staff must resume it."""
+
+    code = "held-by-staff"
+
+
+def change_status(
+    session: Session,
+    card_id: UUID,
+    how: Move,
+    *,
+    caller: Caller,
+    reason: str,
+    secrets: Secrets,
+    now: datetime,
+    version: int | None = None,
+) -> CardRow:
+    """Move a card that an app has a grant for. Raises `NoSuchCard`, `Conflict`, `StaleVersion` or `HeldByStaff`."""
+    card, party, open_grant = cards.known_as(session, card_id, caller.id, at=now)
+    if not open_grant:
+        raise cards.wrong_state()
+    apply(
+        session,
+        card,
+        how,
+        acting=acting_for(caller, party),
+        words=Words(reason),
+        secrets=secrets,
+        now=now,
+        version=version,
+    )
+    return card
+
+
+def apply(
+    session: Session,
+    card: CardRow,
+    how: Move,
+    *,
+    acting: Acting,
+    secrets: Secrets,
+    now: datetime,
+    words: Words = NO_WORDS,
+    version: int | None = None,
+    **values: Any,
+) -> None:
+    """Make one move, with everything that follows from it, and write it into the card's history and the audit log.
+
+    Raises `Conflict`, `StaleVersion` or `HeldByStaff`.
+    """
+    values["held_by"] = _hold(card, how, acting.party)
+    if Effect.CODES in how.follows:  # never back in time: two moves may have read the clock in the other order
+        values["codes_since"] = max(now, card.codes_since or now)
+    if Effect.STATIC in how.follows:
+        values["static_allowed"] = False
+    if Effect.ACCESS in how.follows:
+        values |= {"guardian_id": None, "guardian_relation": None, "guardian_until": None}
+        family_links.hold(session, family_links.family_of(session, card.resident_id))
+    old = cards.move(session, card, how, acting=acting, at=now, version=version, **values)
+    events.note(session, card, how.name, old=old, acting=acting, sealer=secrets.sealer, at=now, words=words)
+    _follow(session, card, how, acting=acting, secrets=secrets, at=now)
+
+
+def review(
+    session: Session, card: CardRow, *, approve: bool, actor: str, reason: str | None, secrets: Secrets, now: datetime
+) -> None:
+    """Decide an application that waits for review. Raises `Conflict` if it does not, or no longer, wait."""
+    how = APPROVE if approve else REJECT
+    apply(session, card, how, acting=Acting(actor, Party.STAFF), words=Words(reason), secrets=secrets, now=now)
+
+
+def revoke_prints(session: Session, card: CardRow, *, refusal: str, at: datetime) -> None:
+    """Stop the printed code of a card; a check of it answers `refusal` from now on."""
+    live = (PrintRow.card_serial == card.serial) & PrintRow.revoked_at.is_(None)
+    session.execute(
+        update(PrintRow).where(live).values(revoked_at=at, refusal=refusal).execution_options(synchronize_session=False)
+    )
+
+
+def require_not_held(card: CardRow, party: Party) -> None:
+    """Raises `HeldByStaff` for a card that staff suspended, unless it is staff who act."""
+    if card.held_by == _STAFF and party is not Party.STAFF:
+        raise HeldByStaff(
+            Text(
+                "该卡由工作人员暂停，请联系发卡机构恢复。",
+                "Staff suspended this card. Ask the issuing institution to resume it.",
+            )
+        )
+
+
+def _hold(card: CardRow, how: Move, party: Party) -> str | None:
+    """Whose word lifts a suspension after this move. What staff stopped, no detour by way of a loss or an end sets going."""
+    if how is SUSPEND:
+        return _STAFF if party is Party.STAFF else None
+    if how is not JOIN and how.target in {CardStatus.LOST, CardStatus.CANCELLED}:
+        return card.held_by
+    if card.status in how.sources:
+        require_not_held(card, party)
+    return None
+
+
+def _follow(session: Session, card: CardRow, how: Move, *, acting: Acting, secrets: Secrets, at: datetime) -> None:
+    if Effect.STATIC in how.follows:
+        refusal = "card-cancelled" if card.status == CardStatus.CANCELLED else "expired"
+        revoke_prints(session, card, refusal=refusal, at=at)
+    if Effect.ACCESS in how.follows:
+        cards.close_grants(session, card, at=at)
+    if Effect.FAMILY in how.follows:
+        for link in family_links.links_of(session, card.resident_id):
+            family_links.end(session, link, why=how.name, acting=acting, sealer=secrets.sealer, at=at)

@@ -1,0 +1,32 @@
+"""The outside parties that a deployment has configured, an adapter for each."""
+
+from pathlib import Path
+
+from ehc.clock import Clock
+from ehc.outside.identity_authority import HttpIdentityAuthority
+from ehc.outside.signed_http import PartyKey
+from ehc.outside.sms_gateway import HttpSmsGateway
+from ehc.settings import Settings, SettingsError
+
+_OF_A_SIMULATOR = "simulated-"
+
+
+def identity_authority(settings: Settings, clock: Clock) -> HttpIdentityAuthority | None:
+    """The identity authority; None where none is configured. Raises `SettingsError` or `SetupError`."""
+    url = settings.authority_url
+    return HttpIdentityAuthority(url, _key(settings, settings.authority_key_file), clock=clock) if url else None
+
+
+def sms_gateway(settings: Settings, clock: Clock) -> HttpSmsGateway | None:
+    """The SMS gateway; None where none is configured. Raises `SettingsError` or `SetupError`."""
+    url = settings.sms_url
+    return HttpSmsGateway(url, _key(settings, settings.sms_key_file), clock=clock) if url else None
+
+
+def _key(settings: Settings, file: Path | None) -> PartyKey:
+    if file is None:
+        raise SettingsError("an outside party has a URL but no key file; see docs/operations.md")
+    key = PartyKey.from_file(file)
+    if key.key_id.startswith(_OF_A_SIMULATOR) and not settings.demo:
+        raise SettingsError("this is the key of a simulator, which proves nobody's identity: use the real party's")
+    return key
