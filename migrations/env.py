@@ -7,12 +7,12 @@ from alembic import context
 from flask import current_app
 from sqlalchemy import text
 
-_PARTITION = re.compile(r"verification_(y\d{4}m\d{2}|default)")
+_NOT_OF_THE_MODELS = re.compile(r"verification_(y\d{4}m\d{2}|default)|procrastinate_\w+")
 
 
 def _ours(_: Any, name: str | None, kind: str, reflected: bool, compared: Any) -> bool:
-    """Partitions are made by `ehc db partitions`, not by the models."""
-    return not (kind == "table" and reflected and compared is None and _PARTITION.fullmatch(name or ""))
+    """Partitions are made by `ehc db partitions`, and the job queue's tables are Procrastinate's: no model has them."""
+    return not (kind == "table" and reflected and compared is None and _NOT_OF_THE_MODELS.fullmatch(name or ""))
 
 
 def run() -> None:

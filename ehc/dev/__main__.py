@@ -5,12 +5,14 @@ import signal
 import sys
 import time
 import unicodedata
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
 from ehc.clock import SystemClock
 from ehc.commands.context import Deployment
-from ehc.commands.db import make_partitions, purge_old, upgrade_tables
+from ehc.commands.db import make_partitions, upgrade_tables
 from ehc.commands.keys import init_keys
 from ehc.crypto.wrapping import KekError
 from ehc.dev import main_job, region
@@ -19,10 +21,12 @@ from ehc.dev.granian import Granian, require_free
 from ehc.dev.migrations import check_migrations
 from ehc.dev.process import DevServerError
 from ehc.dev.servers import Servers, environment, running
+from ehc.dev.simulators.launcher import Simulators
+from ehc.dev.worker import WorkerProcess
+from ehc.outside.signed_http import SetupError
 from ehc.settings import SettingsError
 
 VAR = Path("var")
-_UPKEEP_SECONDS = 300
 
 
 def run() -> None:
@@ -31,29 +35,54 @@ def run() -> None:
     host, number = _address(os.environ.get("EHC_BIND", "127.0.0.1:8000"))
     require_free(host, number)
     VAR.mkdir(exist_ok=True)
-    _say("启动 PostgreSQL、Redis · starting the servers")
-    with running(VAR) as servers:
-        env = environment(servers, VAR)
+    _say("启动 PostgreSQL、Redis、外部系统模拟器 · starting the servers, and the SIMULATORS of outside parties")
+    with running(VAR) as servers, _outside_parties() as outside:
+        env = environment(servers, VAR) | outside
         os.environ.update(env)
         place = Deployment()
         _say("升级数据表、准备密钥和示范数据 · tables, keys, demo region")
         upgrade_tables(place)
         make_partitions(place)
         init_keys(place)
-        server = Granian(env | _metrics(VAR), host=host, port=number, workers=2, log=VAR / "ehc.log")
+        env |= _metrics(VAR)
+        server = Granian(env, host=host, port=number, workers=2, log=VAR / "ehc.log")
+        worker = WorkerProcess(env, log=VAR / "worker.log")
         demo = region.prepare(place.work, VAR / "demo.json", base_url=server.url, clock=SystemClock())
-        try:
+        with ExitStack() as stack:
+            stack.callback(_say, "已停止 · stopped")
+            stack.callback(server.stop)
+            stack.callback(worker.stop)
             server.start()
+            worker.start()
             _say("办卡、出码、验码 · one card, one code, two scanners\n")
             _table(main_job.run(demo))
             _invite(server.url, servers, time.monotonic() - began)
-            while server.wait(_UPKEEP_SECONDS) is None:
-                make_partitions(place)
-                purge_old(place)
-            raise DevServerError(f"the server ended by itself; see {VAR / 'ehc.log'}")
-        finally:
-            server.stop()
-            _say("已停止 · stopped")
+            if outside:
+                _say(f"短信看这里 · one-time codes arrive at {outside['EHC_SMS_URL']}/simulator/messages")
+            _watch(server, worker)
+
+
+@contextmanager
+def _outside_parties() -> Iterator[dict[str, str]]:
+    """Settings that lead to simulators of the outside parties, unless the environment names real ones."""
+    if {"EHC_AUTHORITY_URL", "EHC_SMS_URL"} & os.environ.keys():
+        yield {}
+        return
+    simulators = Simulators(VAR / "simulators")
+    simulators.start()
+    try:
+        yield simulators.environment()
+    finally:
+        simulators.stop()
+
+
+def _watch(server: Granian, worker: WorkerProcess) -> None:
+    """Returns never: both run until Ctrl-C, or one of them is gone."""
+    while True:
+        if server.wait(1) is not None:
+            raise DevServerError(f"the server ended by itself; see {server.log}")
+        if worker.wait(0) is not None:
+            raise DevServerError(f"the worker ended by itself; see {worker.log}")
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -95,6 +124,7 @@ def _invite(url: str, servers: Servers, seconds: float) -> None:
   {url + "/docs":32} 接口文档 API
   {VAR / "demo.json"!s:32} 示范凭据 credentials for trying it
   {VAR / "ehc.log"!s:32} 日志 log
+  {VAR / "worker.log"!s:32} 后台任务日志 log of background jobs
   Redis: {"在用 in use" if servers.redis_url else "无（可选） none, and none is needed"}
   {seconds:.1f} s 启动 to start. Ctrl-C 停止 stops everything.
 """,
@@ -118,7 +148,7 @@ def main() -> int:
         check_migrations(VAR) if sys.argv[1:] == ["check-migrations"] else run()
     except KeyboardInterrupt:
         return 0
-    except (DevServerError, SettingsError, KekError) as error:
+    except (DevServerError, SettingsError, SetupError, KekError) as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
     except ApiError as error:

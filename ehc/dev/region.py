@@ -39,7 +39,11 @@ def prepare(work: UnitOfWork, file: Path, *, base_url: str, clock: Clock) -> dic
 
 def _institution(session: Session, code: str, name: str, *, clock: Clock) -> InstitutionRow:
     known = session.scalars(select(InstitutionRow).where(InstitutionRow.code == code)).one_or_none()
-    return known or clients.add_institution(session, code=code, name=name, now=clock.now())
+    if known is not None:
+        return known
+    made = clients.add_institution(session, code=code, name=name, now=clock.now())
+    clients.allow_static(session, made, True, now=clock.now())  # so that a printed card can be tried
+    return made
 
 
 def _app(session: Session, kept: dict[str, str], *, clock: Clock) -> dict[str, str]:

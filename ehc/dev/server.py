@@ -79,6 +79,10 @@ class EmbeddedServer:
     def _leftovers(self, account: Account) -> Leftovers:
         return Leftovers(self.data_dir, self.programs, frozenset({os.geteuid(), account.uid}))
 
+    def _environment(self) -> dict[str, str]:
+        """What the server is told of its surroundings."""
+        return server_environment()
+
     def _launch(
         self, command: Sequence[str], account: Account, ready: Callable[[], bool], *, seconds: float = 60
     ) -> None:
@@ -86,7 +90,7 @@ class EmbeddedServer:
         with open_log(self.log) as log:
             since = log.seek(0, os.SEEK_END)
             process = self._process = ServerProcess(
-                command, log, farewell=self.farewell, account=account, env=server_environment()
+                command, log, farewell=self.farewell, account=account, env=self._environment()
             )
         deadline = time.monotonic() + seconds
         while not ready():
