@@ -12,6 +12,7 @@ class Scope(StrEnum):
     CODES = "codes"
     VERIFY = "verify"
     BATCH = "batch"
+    BINDINGS = "bindings"
 
 
 class ClientKind(StrEnum):

@@ -23,7 +23,8 @@ from ehc.cards.states import LIVE, CardStatus, Cause, Kind, Level, Party
 from ehc.db import Base
 
 
-def _one_of(column: str, values: Iterable[str]) -> str:
+def one_of(column: str, values: Iterable[str]) -> str:
+    """A condition: the column holds one of these words."""
     return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"
 
 
@@ -35,17 +36,17 @@ class CardRow(Base):
 
     __tablename__ = "card"
     __table_args__ = (
-        CheckConstraint(_one_of("status", CardStatus), name="status"),
-        CheckConstraint(_one_of("level", Level), name="level"),
-        CheckConstraint(_one_of("kind", Kind), name="kind"),
-        CheckConstraint(_one_of("cause", Cause), name="cause"),
+        CheckConstraint(one_of("status", CardStatus), name="status"),
+        CheckConstraint(one_of("level", Level), name="level"),
+        CheckConstraint(one_of("kind", Kind), name="kind"),
+        CheckConstraint(one_of("cause", Cause), name="cause"),
         CheckConstraint("(status = 'cancelled') = (cause IS NOT NULL)", name="cancelled_for_a_cause"),
         CheckConstraint(
             "CASE kind WHEN 'formal' THEN num_nulls(document_id, ehc_id, ehc_id_index, index_id, index_id_index) = 0"
             " ELSE level = 'none' AND expires_at IS NOT NULL AND temporary_index IS NOT NULL END",
             name="whole",
         ),
-        Index("uq_card_live", "resident_id", unique=True, postgresql_where=_one_of("status", LIVE)),
+        Index("uq_card_live", "resident_id", unique=True, postgresql_where=one_of("status", LIVE)),
         Index("ix_card_expires_at", "expires_at", postgresql_where=text("expires_at IS NOT NULL AND cause IS NULL")),
         Index("ix_card_pending", "serial", postgresql_where=text("status = 'pending-review'")),
         Index("ix_card_guardian_id", "guardian_id", postgresql_where=text("guardian_id IS NOT NULL")),
@@ -121,7 +122,7 @@ class CardEventRow(Base):
     """
 
     __tablename__ = "card_event"
-    __table_args__ = (CheckConstraint(_one_of("party", Party), name="party"),)
+    __table_args__ = (CheckConstraint(one_of("party", Party), name="party"),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     card_serial: Mapped[int] = mapped_column(ForeignKey("card.serial"), index=True)

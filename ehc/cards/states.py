@@ -81,6 +81,8 @@ class Effect(StrEnum):
     """Every client's grant closes, and nobody is shown as acting for the holder."""
     FAMILY = "family"
     """The holder's family links end, on both sides."""
+    BINDINGS = "bindings"
+    """Patient ids, plastic cards and bank accounts come off the card; where it is joined to another they go over to that."""
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,9 @@ def _institution(session: Session, code: str, name: str, *, clock: Clock) -> Ins
 def _app(session: Session, kept: dict[str, str], *, clock: Clock) -> dict[str, str]:
     known = session.scalars(select(ClientRow).where(ClientRow.name == _APP, ClientRow.kind == "app")).first()
     if known is None:
-        made = clients.add_app(session, name=_APP, scopes=frozenset({Scope.CARDS, Scope.CODES}), now=clock.now())
+        made = clients.add_app(
+            session, name=_APP, scopes=frozenset({Scope.CARDS, Scope.CODES, Scope.BINDINGS}), now=clock.now()
+        )
         return vars(made)
     return _credentials(session, known, kept, clock=clock)
 

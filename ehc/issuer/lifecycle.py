@@ -13,7 +13,7 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from ehc.callers import Caller
-from ehc.cards import events
+from ehc.cards import bindings, events
 from ehc.cards import store as cards
 from ehc.cards.code_models import PrintRow
 from ehc.cards.events import NO_WORDS, Words
@@ -138,3 +138,9 @@ def _follow(session: Session, card: CardRow, how: Move, *, acting: Acting, secre
     if Effect.FAMILY in how.follows:
         for link in family_links.links_of(session, card.resident_id):
             family_links.end(session, link, why=how.name, acting=acting, sealer=secrets.sealer, at=at)
+    if Effect.BINDINGS in how.follows:
+        goes_on = session.get(CardRow, card.joined_to) if card.joined_to else None
+        if goes_on is None:
+            bindings.end_all(session, card, why=how.name, acting=acting, sealer=secrets.sealer, at=at)
+        else:
+            bindings.hand_over(session, card, goes_on, acting=acting, sealer=secrets.sealer, at=at)

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from ehc import audit
 from ehc.audit.links import chain_of
+from ehc.cards import bindings
 from ehc.cards.models import AliasRow, CardEventRow, CardRow, GrantRow
 from ehc.cards.states import LIVE, Cause
 from ehc.clock import local_day
@@ -113,6 +114,7 @@ def _erase(session: Session, resident: ResidentRow, cards: list[CardRow], secret
     ):
         session.execute(change.execution_options(synchronize_session=False))
     session.execute(_FORGET_OPERATORS, {"serials": serials})
+    bindings.forget(session, serials, sealer=secrets.sealer)
 
 
 def forget_details(resident: ResidentRow) -> None:

@@ -17,7 +17,7 @@ from ehc.keystore.models import SigningKeyRow
 
 
 class Purpose(StrEnum):
-    """What a key signs: codes that residents show, printed codes, the bearer tokens of clients, the ties of the audit log.
+    """What a key signs: codes that residents show, printed codes, bearer tokens, ties of the audit log, lists for terminals.
 
     Prints have keys of their own, so that revoking the key of codes on screens does not end every card on paper.
     """
@@ -26,6 +26,7 @@ class Purpose(StrEnum):
     PRINT = "print"
     TOKEN = "token"  # noqa: S105 - the name of a purpose
     AUDIT = "audit"
+    LIST = "list"
 
 
 class KeyState(StrEnum):

@@ -19,8 +19,9 @@ def anyone() -> None:
     """Public: keys, status and documentation."""
 
 
-def bearer(authenticate: Authenticate, scope: Scope) -> Callable[[], None]:
-    """Lets callers with this scope in, and nobody else (RFC 6750)."""
+def bearer(authenticate: Authenticate, scope: Scope, *others: Scope) -> Callable[[], None]:
+    """Lets callers with this scope, or one of the others, in, and nobody else (RFC 6750)."""
+    enough = {scope, *others}
 
     def check() -> None:
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
@@ -35,7 +36,7 @@ def bearer(authenticate: Authenticate, scope: Scope) -> Callable[[], None]:
             caller = authenticate(token)
         except NotAuthentic:
             raise _invalid() from None
-        if scope not in caller.scopes:
+        if enough.isdisjoint(caller.scopes):
             detail = Text(f"令牌没有 {scope} 权限。", f"The token does not have the scope {scope}.")
             challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
             raise HttpProblem(403, "insufficient-scope", detail, headers={"WWW-Authenticate": challenge})

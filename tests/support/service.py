@@ -143,7 +143,7 @@ class Service:
 def _clients(session: Session, now: datetime) -> dict[str, Credentials]:
     first = clients.add_institution(session, code="H1", name="第一医院", now=now)
     second = clients.add_institution(session, code="H2", name="第二医院", now=now)
-    scopes = frozenset({Scope.CARDS, Scope.CODES})
+    scopes = frozenset({Scope.CARDS, Scope.CODES, Scope.BINDINGS})
     return {
         "app": clients.add_app(session, name="小程序", scopes=scopes, now=now),
         "other_app": clients.add_app(session, name="另一小程序", scopes=scopes, now=now),

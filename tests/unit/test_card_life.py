@@ -13,6 +13,7 @@ FOLLOWS = {
     Effect.STATIC: "static off",
     Effect.ACCESS: "access closes",
     Effect.FAMILY: "family ends",
+    Effect.BINDINGS: "bindings end",
 }
 
 

@@ -1,0 +1,27 @@
+"""What app.py hands the blueprints of bindings."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from ehc.clock import Clock
+from ehc.db import UnitOfWork
+from ehc.keystore.secret_keys import Secrets
+from ehc.keystore.signing_keys import DatedSigner
+from ehc.web.auth import Authenticate
+from ehc.web.idempotency import Once
+
+
+@dataclass(frozen=True)
+class BindingDeps:
+    """Transactions, a clock, keys, and how a caller is known. `list_signer` signs the blacklist."""
+
+    work: UnitOfWork
+    once: Once
+    clock: Clock
+    secrets: Callable[[], Secrets]
+    list_signer: Callable[[], DatedSigner]
+    institution_names: Callable[[Session, set[UUID]], dict[UUID, str]]
+    authenticate: Authenticate

@@ -1,0 +1,77 @@
+"""What happened to the bindings (绑定) of a card: one row for each change, written with it, for the holder and for webhooks."""
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Index, Text
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from ehc import audit
+from ehc.cards.models import CardRow, one_of
+from ehc.cards.states import Party
+from ehc.cards.store import Acting
+from ehc.core.ids import uuid7
+from ehc.db import Base
+
+
+class BindingKind(StrEnum):
+    """What is bound to a card."""
+
+    PLASTIC_CARD = "plastic-card"
+    PATIENT_ID = "patient-id"
+    BANK_ACCOUNT = "bank-account"
+
+
+class BindingEventRow(Base):
+    """A change of one binding. `id` is a UUIDv7, so the changes of a card are in the order of their ids.
+
+    `institution_id` is whose it is, where it is an institution's own: others are not told of it.
+    """
+
+    __tablename__ = "binding_event"
+    __table_args__ = (
+        CheckConstraint(one_of("kind", BindingKind), name="kind"),
+        CheckConstraint(one_of("party", Party), name="party"),
+        Index("ix_binding_event_card_serial_id", "card_serial", "id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    card_serial: Mapped[int] = mapped_column(ForeignKey("card.serial"))
+    kind: Mapped[str] = mapped_column(Text)
+    binding_id: Mapped[UUID]
+    action: Mapped[str] = mapped_column(Text)
+    institution_id: Mapped[UUID | None]
+    party: Mapped[str] = mapped_column(Text)
+    actor: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+def note(
+    session: Session,
+    card: CardRow,
+    kind: BindingKind,
+    binding_id: UUID,
+    action: str,
+    *,
+    acting: Acting,
+    at: datetime,
+    institution_id: UUID | None = None,
+) -> None:
+    """Write a change of a binding into its card's history and the audit log. Part of the transaction that makes it."""
+    session.add(
+        BindingEventRow(
+            id=uuid7(at),
+            card_serial=card.serial,
+            kind=kind,
+            binding_id=binding_id,
+            action=action,
+            institution_id=institution_id,
+            party=acting.party,
+            actor=acting.actor,
+            at=at,
+        )
+    )
+    session.flush()
+    facts = {"binding_id": str(binding_id), "party": acting.party}
+    audit.record(session, f"card.{kind}-{action}", actor=acting.actor, subject=str(card.id), at=at, facts=facts)
