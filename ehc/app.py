@@ -16,6 +16,8 @@ from ehc import audit, log
 from ehc.access import api as access_api
 from ehc.access.clients import institution_names
 from ehc.access.tokens import Names, Tokens
+from ehc.binding import patient_api, statuses
+from ehc.binding.deps import BindingDeps
 from ehc.clock import Clock, SystemClock, local_day
 from ehc.crypto.keys import KeyRing
 from ehc.crypto.sealed import Sealer
@@ -56,6 +58,8 @@ STATUSES: dict[type[EhcError], int] = {
     **phone_api.STATUSES,
     **family_api.STATUSES,
     **rights_api.STATUSES,
+    **statuses.STATUSES,
+    **patient_api.STATUSES,
     idempotency.KeyReused: 422,
     idempotency.KeyInProgress: 409,
     secret_keys.SampleKeyRefused: 500,
@@ -162,6 +166,15 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
         authenticate=tokens.authenticate,
         institution_names=institution_names,
     )
+    bindings = BindingDeps(
+        work=work,
+        once=once,
+        clock=clock,
+        secrets=keys.secrets.get,
+        list_signer=lambda: signing_keys.signer_at(keys.list_signers.get(), clock.now()),
+        institution_names=institution_names,
+        authenticate=tokens.authenticate,
+    )
     about = status.StatusDeps(
         version=version("ehc"),
         readiness=lambda: _readiness(work, keys, redis, clock),
@@ -182,6 +195,7 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
     app.register_blueprint(rights_api.rights_blueprint(rights_api.RightsDeps(issuer, checks_of, institution_names)))
     app.register_blueprint(verify_api.verifications_blueprint(verify))
     app.register_blueprint(verify_api.history_blueprint(verify))
+    app.register_blueprint(patient_api.patient_ids_blueprint(bindings))
     app.register_blueprint(status.blueprint(about))
 
 
@@ -196,6 +210,7 @@ class Keys:
         self.code_signers = Refreshed(lambda: self._signers(Purpose.CODE))
         self.print_signers = Refreshed(lambda: self._signers(Purpose.PRINT))
         self.token_signers = Refreshed(lambda: self._signers(Purpose.TOKEN))
+        self.list_signers = Refreshed(lambda: self._signers(Purpose.LIST))
 
     def sealer(self) -> Sealer:
         """What seals and opens fields."""

@@ -7,9 +7,9 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from ehc.clock import Clock
+from ehc.crypto.signer import SoftwareSigner
 from ehc.db import UnitOfWork
 from ehc.keystore.secret_keys import Secrets
-from ehc.keystore.signing_keys import DatedSigner
 from ehc.web.auth import Authenticate
 from ehc.web.idempotency import Once
 
@@ -22,6 +22,6 @@ class BindingDeps:
     once: Once
     clock: Clock
     secrets: Callable[[], Secrets]
-    list_signer: Callable[[], DatedSigner]
+    list_signer: Callable[[], SoftwareSigner]
     institution_names: Callable[[Session, set[UUID]], dict[UUID, str]]
     authenticate: Authenticate

@@ -13,6 +13,7 @@ from ehc.callers import Caller
 from ehc.cards.models import CardRow
 from ehc.cards.states import CardStatus, Cause
 from ehc.core.documents import Document, read_document
+from ehc.core.ids import uuid7_time
 from ehc.core.names import normal_name
 from ehc.errors import EhcError, Text
 from ehc.keystore.secret_keys import Secrets
@@ -117,7 +118,10 @@ def require_check(
     `accepted` holds words of `verification.assurance`; a dynamic code's is `dynamic`. Raises `CheckNotOfThisCard` (also for
     another institution's), `CheckExpired` or `CheckTooWeak`. The time in a check's id (UUIDv7) only says where to look.
     """
-    made = datetime.fromtimestamp((verification_id.int >> 80) / 1000, now.tzinfo)
+    try:
+        made = uuid7_time(verification_id)
+    except ValueError:
+        raise _not_of_this_card() from None
     found = session.execute(
         _CHECK,
         {
@@ -129,12 +133,7 @@ def require_check(
         },
     ).scalar_one_or_none()
     if found is None:
-        raise CheckNotOfThisCard(
-            Text(
-                "本机构没有对该健康卡的这次验卡记录，请重新扫码后使用返回的 verification_id。",
-                "No accepted check of this card here has this id. Scan the code, and send that verification_id.",
-            )
-        )
+        raise _not_of_this_card()
     if made < now - timedelta(minutes=CHECK_MINUTES):
         raise CheckExpired(
             Text(
@@ -174,3 +173,12 @@ def require_person(
             Text("姓名或证件与持卡人不符，请核对。", "Name or document is not the holder's. Check both.")
         )
     return document
+
+
+def _not_of_this_card() -> CheckNotOfThisCard:
+    return CheckNotOfThisCard(
+        Text(
+            "本机构没有对该健康卡的这次验卡记录，请重新扫码后使用返回的 verification_id。",
+            "No accepted check of this card here has this id. Scan the code, and send that verification_id.",
+        )
+    )
