@@ -105,7 +105,12 @@ def require_active(card: CardRow) -> None:
         raise CardSuspended(
             Text("该健康卡已暂停或挂失，请恢复后再绑定。", "The card is suspended or lost. Resume it, then bind.")
         )
-    raise CardNotActive(
+    raise card_not_active()
+
+
+def card_not_active() -> CardNotActive:
+    """The answer for a card to which nothing may be bound."""
+    return CardNotActive(
         Text("该健康卡未生效或已注销，不能绑定。", "The card is not approved, or was cancelled. Nothing can be bound.")
     )
 

@@ -39,7 +39,6 @@ class BankAccountRow(Base):
             "uq_bank_account_card", "card_serial", "number_index", unique=True, postgresql_where=one_of("state", HELD)
         ),
         Index("uq_bank_account_default", "card_serial", unique=True, postgresql_where=text("is_default")),
-        Index("uq_bank_account_token", "token_index", unique=True),
         Index("uq_bank_account_start", "start_request", unique=True),
         Index("ix_bank_account_open", "changed_at", postgresql_where=one_of("state", OPEN)),
     )  # fmt: skip
@@ -60,7 +59,6 @@ class BankAccountRow(Base):
     end_request: Mapped[UUID | None]
     token: Mapped[bytes | None] = mapped_column(LargeBinary)
     """The bank's name for the agreement, sealed."""
-    token_index: Mapped[bytes | None] = mapped_column(LargeBinary)
     single_limit: Mapped[int | None] = mapped_column(BigInteger)
     """Fen (分) for one payment, and for a day; NULL: the bank sets none."""
     day_limit: Mapped[int | None] = mapped_column(BigInteger)
@@ -73,6 +71,8 @@ class BankAccountRow(Base):
     bound_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     ended_for: Mapped[str | None] = mapped_column(Text)
+    compared_in: Mapped[UUID | None]
+    """The last comparison that found it at the bank."""
     changed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     version: Mapped[int] = mapped_column(BigInteger, default=1)
 
@@ -84,7 +84,7 @@ class BankNoticeRow(Base):
 
     notice_id: Mapped[str] = mapped_column(Text, primary_key=True)
     what: Mapped[str] = mapped_column(Text)
-    token_index: Mapped[bytes] = mapped_column(LargeBinary, index=True)
+    start_request: Mapped[UUID] = mapped_column(index=True)
     source: Mapped[str] = mapped_column(Text)
     outcome: Mapped[str] = mapped_column(Text)
     happened_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))

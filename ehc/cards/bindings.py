@@ -140,7 +140,7 @@ def forget(session: Session, serials: Collection[int], *, sealer: Sealer) -> Non
             row.number = sealer.seal(_NEUTRAL, number_place(table, row.id))
             row.number_index = token_bytes(_INDEX_BYTES)
     for account in session.scalars(select(BankAccountRow).where(BankAccountRow.card_serial.in_(serials))):
-        account.number_index = account.token = account.token_index = account.last4 = None
+        account.number_index = account.token = account.last4 = None
     gone = PatientReviewRow.card_serial.in_(serials)
     session.execute(update(PatientReviewRow).where(gone).values(number=None, name=None))
     session.flush()

@@ -102,12 +102,7 @@ class Once:
         mine = (IdempotencyRow.client_id == who.id) & (IdempotencyRow.key == key)
         row = session.scalars(select(IdempotencyRow).where(mine)).one()
         if row.request_hash != digest or row.body is None or row.status is None:
-            raise KeyReused(
-                Text(
-                    "该 Idempotency-Key 已用于另一请求，请换一个新的。",
-                    "This key came with another request before. Use a new one.",
-                )
-            )
+            raise reused()
         whole = orjson.loads(self.sealer().unseal(row.body, _place(who, key)))
         response = json_response(orjson.dumps(whole["body"]), row.status, whole["headers"])
         response.headers["Idempotency-Replayed"] = "true"
@@ -123,6 +118,21 @@ def purge_keys(session: Session, *, now: datetime) -> int:
         ) RETURNING 1
     """)
     return len(session.execute(old, {"before": now - KEPT}).all())
+
+
+def key() -> str | None:
+    """The key of this request, if it carries one. Raises `InvalidValue`."""
+    return _key() if "Idempotency-Key" in request.headers else None
+
+
+def reused() -> KeyReused:
+    """The answer to a key that came before with another request."""
+    return KeyReused(
+        Text(
+            "该 Idempotency-Key 已用于另一请求，请换一个新的。",
+            "This key came with another request before. Use a new one.",
+        )
+    )
 
 
 def _key() -> str:

@@ -44,14 +44,14 @@ def upgrade() -> None:
         "bank_notice",
         sa.Column("notice_id", sa.Text(), nullable=False),
         sa.Column("what", sa.Text(), nullable=False),
-        sa.Column("token_index", sa.LargeBinary(), nullable=False),
+        sa.Column("start_request", sa.Uuid(), nullable=False),
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.Column("happened_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("notice_id", name=op.f("pk_bank_notice")),
     )
-    op.create_index(op.f("ix_bank_notice_token_index"), "bank_notice", ["token_index"], unique=False)
+    op.create_index(op.f("ix_bank_notice_start_request"), "bank_notice", ["start_request"], unique=False)
     op.create_table(
         "plastic_blacklist",
         sa.Column("number_hash", sa.LargeBinary(), nullable=False),
@@ -122,7 +122,6 @@ def upgrade() -> None:
         sa.Column("confirm_request", sa.Uuid(), nullable=True),
         sa.Column("end_request", sa.Uuid(), nullable=True),
         sa.Column("token", sa.LargeBinary(), nullable=True),
-        sa.Column("token_index", sa.LargeBinary(), nullable=True),
         sa.Column("single_limit", sa.BigInteger(), nullable=True),
         sa.Column("day_limit", sa.BigInteger(), nullable=True),
         sa.Column("is_default", sa.Boolean(), server_default=sa.text("false"), nullable=False),
@@ -133,6 +132,7 @@ def upgrade() -> None:
         sa.Column("bound_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("ended_for", sa.Text(), nullable=True),
+        sa.Column("compared_in", sa.Uuid(), nullable=True),
         sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.CheckConstraint("(state = 'bound') <= (token IS NOT NULL)", name=op.f("ck_bank_account_bound_by_token")),
@@ -176,7 +176,6 @@ def upgrade() -> None:
         ),
     )
     op.create_index("uq_bank_account_start", "bank_account", ["start_request"], unique=True)
-    op.create_index("uq_bank_account_token", "bank_account", ["token_index"], unique=True)
     op.create_table(
         "binding_event",
         sa.Column("id", sa.Uuid(), nullable=False),

@@ -1,0 +1,154 @@
+"""The nightly comparison (对账) of our bindings with the bank's agreements: what differs, and what was done about it.
+
+Pages of agreements are marked on our rows, so memory stays as it is however many there are. What only the bank has is
+ended there; what only we have is asked about once more, then ended here; what is open is settled.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from ehc import jobs
+from ehc.binding import bank_accounts
+from ehc.binding.bank_accounts import note, token_place
+from ehc.binding.bank_calls import SYSTEM, Desk, ended, open_of
+from ehc.cards.bank_models import OPEN, BankAccountRow, BankComparisonRow
+from ehc.cards.bindings import END_AT_BANK
+from ehc.core.ids import uuid7
+from ehc.outside.bank_gateway import Agreement, AtBank
+
+_AT_ONCE = 200
+
+
+class Difference(NamedTuple):
+    """One difference: `what`, what was `done`, and the start that names the binding at both ends."""
+
+    what: str
+    done: str
+    start_request: UUID
+
+    def told(self) -> dict[str, Any]:
+        """As it is kept and shown."""
+        return {"what": self.what, "done": self.done, "start_request": str(self.start_request)}
+
+
+def compare(desk: Desk, *, now: datetime) -> BankComparisonRow:
+    """Compare everything and repair what differs; the report. Raises `BankAway`; what was repaired until then stays."""
+    run = uuid7(now)
+    with desk.work() as session:
+        session.add(BankComparisonRow(id=run, begun_at=now, compared=0, differences=[]))
+    found: list[Difference] = []
+    after, compared, more = None, 0, True
+    while more:
+        page = desk.bank.agreements(after)
+        found += _theirs(desk, run, page.agreements, now)
+        after, more, compared = page.cursor, page.more, compared + len(page.agreements)
+    found += _ours_alone(desk, run, now)
+    found += _open(desk, now)
+    with desk.work() as session:
+        report = session.get_one(BankComparisonRow, run)
+        report.finished_at, report.compared = now, compared
+        report.differences = [one.told() for one in found]
+        return report
+
+
+def reports(session: Session, *, most: int = 30) -> list[BankComparisonRow]:
+    """The last reports, the newest first."""
+    return list(session.scalars(select(BankComparisonRow).order_by(BankComparisonRow.id.desc()).limit(most)))
+
+
+def _theirs(desk: Desk, run: UUID, agreements: Sequence[Agreement], now: datetime) -> list[Difference]:
+    """What the bank has, against ours."""
+    theirs = {one.start_request: one for one in agreements}
+    found: list[Difference] = []
+    with desk.work() as session:
+        here = BankAccountRow.start_request.in_(theirs)
+        session.execute(update(BankAccountRow).where(here).values(compared_in=run))
+        rows = {row.start_request: row for row in session.scalars(select(BankAccountRow).where(here))}
+        for start, agreement in theirs.items():
+            row = rows.get(start)
+            if row is not None and row.state == "bound":
+                if difference := _same(session, row, agreement, desk, now):
+                    found.append(difference)
+            elif row is not None and row.state == "ending":
+                jobs.defer(session, END_AT_BANK, account_id=str(row.id))
+                found.append(Difference("ends-here", "bank told again", start))
+    for start in theirs:
+        row = rows.get(start)
+        if row is None or row.state in {"ended", "failed"}:
+            desk.bank.end(start, uuid7(now))
+            found.append(Difference("only-at-bank", "ended at the bank", start))
+    return found
+
+
+def _same(session: Session, row: BankAccountRow, agreement: Agreement, desk: Desk, now: datetime) -> Difference | None:
+    """Terms that changed without a notice are taken over."""
+    sealer = desk.secrets().sealer
+    token = sealer.unseal(row.token, token_place(row.id)) if row.token else None
+    terms = (row.single_limit, row.day_limit, row.last4, row.bank, token)
+    theirs = (agreement.single_limit, agreement.day_limit, agreement.last4, agreement.bank, agreement.token)
+    if terms == theirs:
+        return None
+    current = open_of(session, row.start_request)
+    if current is None or current[0].state != "bound":
+        return None
+    held, card = current
+    held.single_limit, held.day_limit, held.last4, held.bank = theirs[:4]
+    held.token = sealer.seal(agreement.token, token_place(held.id))
+    held.changed_at, held.version = now, held.version + 1
+    session.flush()
+    note(session, card, held, "limits-changed", acting=SYSTEM, now=now)
+    return Difference("other-terms", "taken over", row.start_request)
+
+
+def _ours_alone(desk: Desk, run: UUID, now: datetime) -> list[Difference]:
+    """What we have as bound and the bank did not list. It is asked about by name: it may be newer than the list."""
+    found: list[Difference] = []
+    last: UUID | None = None
+    while True:
+        alone = (BankAccountRow.state == "bound") & BankAccountRow.compared_in.is_distinct_from(run)
+        wanted = select(BankAccountRow.id, BankAccountRow.start_request).where(alone).order_by(BankAccountRow.id)
+        with desk.work() as session:
+            rows = session.execute(wanted.where(BankAccountRow.id > last) if last else wanted).fetchmany(_AT_ONCE)
+        if not rows:
+            return found
+        last = rows[-1].id
+        found += [one for row in rows if (one := _missed(desk, row.start_request, now)) is not None]
+
+
+def _missed(desk: Desk, start_request: UUID, now: datetime) -> Difference | None:
+    if desk.bank.status(start_request).state in {AtBank.BOUND, AtBank.STARTED}:
+        return None
+    with desk.work() as session:
+        current = open_of(session, start_request)
+        if current is None or current[0].state != "bound":
+            return None
+        row, card = current
+        ended(session, card, row, why="not-at-bank", acting=SYSTEM, now=now)
+    return Difference("only-here", "ended here", start_request)
+
+
+def _open(desk: Desk, now: datetime) -> list[Difference]:
+    """What has not been settled for a while, whatever became of its job, is settled by one more."""
+    with desk.work() as session:
+        rows = stale(session, before=now - bank_accounts.SETTLE_AFTER, now=now)
+        for row in rows:
+            settle_again(session, row)
+    return [Difference(f"unsettled-{row.state}", "asked again", row.start_request) for row in rows]
+
+
+def stale(session: Session, *, before: datetime, now: datetime, most: int = 1000) -> list[BankAccountRow]:
+    """Bindings that wait for the bank's word since `before`, or for a code that has run out; the oldest first."""
+    waits = BankAccountRow.state.in_(OPEN) & (BankAccountRow.changed_at <= before)
+    waits &= (BankAccountRow.state != "started") | (BankAccountRow.expires_at <= now)
+    return list(session.scalars(select(BankAccountRow).where(waits).order_by(BankAccountRow.changed_at).limit(most)))
+
+
+def settle_again(session: Session, row: BankAccountRow) -> None:
+    """Put in a job that settles a binding, unless one waits."""
+    name = END_AT_BANK if row.state == "ending" else bank_accounts.SETTLE
+    jobs.defer(session, name, queueing_lock=f"{name}:{row.id}", account_id=str(row.id))
