@@ -83,6 +83,7 @@ def begin(
     now: datetime,
 ) -> Begun:  # fmt: skip
     """Begin to bind an account; at most `most` a card. One that waits for its code already is begun once.
+
     Raises those of `proofs.hold_active`, `HolderMismatch`, `AlreadyBound`, `TooManyAccounts`, `BankPending`.
     """
     proofs.hold_active(session, card)
