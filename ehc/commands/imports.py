@@ -76,7 +76,7 @@ def export_people(deployed: Deployment, *, file: Path, statuses: tuple[str, ...]
     wanted = [CardStatus(status) for status in statuses]
     try:
         sealer = place.secrets().sealer
-        count = export.export_people(place.patient_work, file, wanted, sealer=sealer, now=deployed.clock.now())
+        count = export.export_people(place.patient_work, file, wanted, sealer=sealer, clock=deployed.clock)
     except FileExistsError:
         raise click.ClickException("该文件已存在，不会覆盖。 The file exists and is not overwritten.") from None
     finally:

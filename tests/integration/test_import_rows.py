@@ -147,7 +147,7 @@ numbers = st.builds(
     ),
     st.booleans(),
 )
-others = st.text(st.sampled_from("ab 北京\n\x00\x7f\u3000\u200b1"), max_size=12)
+others = st.text(st.sampled_from("ab 北京\n\x00\x7f\u3000\u200b1'="), max_size=12)
 changes = {
     "name": names,
     "id_number": numbers,

@@ -34,6 +34,8 @@ PIECE_BYTES = 128 * 1024
 """About 1,100 rows: small enough for memory, large enough that a commit costs nothing."""
 
 _BOM = b"\xef\xbb\xbf"
+# What a spreadsheet takes for a formula and runs; the wide forms too, where it is set to an East Asian language.
+_FORMULA = re.compile(r"[\s']*[-=+@\uff0d\uff1d\uff0b\uff20]")
 _LONGEST_HEADER = 4096
 _LONGEST_RECORD = 4 * 1024 * 1024
 # One record as Python's csv reads it: quotes count only at the start of a cell. Possessive, so that it cannot backtrack.
@@ -144,6 +146,16 @@ def cell_getter(header: list[str]) -> Callable[[list[str]], tuple[str, ...]]:
     """From the cells of a row, with one empty cell appended, the cells of `COLUMNS`: empty where the file has none."""
     places = {name: at for at, name in enumerate(header)}
     return itemgetter(*(places.get(name, len(header)) for name in COLUMNS))
+
+
+def guarded(cell: str) -> str:
+    """A cell as it is written for others to open: what a spreadsheet would run has a `'` in front; `bare` takes it off."""
+    return f"'{cell}" if _FORMULA.match(cell) else cell
+
+
+def bare(cell: str) -> str:
+    """A cell without the `'` of `guarded`. Every other `'` stays."""
+    return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell) else cell
 
 
 def _plain(text: str, line: int) -> Iterator[Record]:
