@@ -31,9 +31,16 @@ from ehc.issuer.registry import Registry
 _ATTEMPTS = 20
 
 _SERIALS = "SELECT nextval(pg_get_serial_sequence('card', 'serial')) FROM generate_series(1, %s)"
+# The audit log has one row for a piece: who gained sight of a known person's card is told by the card's own event.
 _GRANT = """
-    INSERT INTO card_grant (card_serial, client_id, created_at)
-    SELECT serial, %s, %s FROM unnest(%b::bigint[]) AS serial ON CONFLICT DO NOTHING
+    WITH granted AS (
+        INSERT INTO card_grant (card_serial, client_id, created_at)
+        SELECT serial, %(client)s, %(now)s FROM unnest(%(serials)b::bigint[]) AS serial
+        ON CONFLICT DO NOTHING RETURNING card_serial
+    )
+    INSERT INTO card_event (id, card_serial, action, old_status, new_status, level, party, actor, at)
+    SELECT gen_random_uuid(), serial, 'granted', status, status, level, 'staff', %(actor)s, %(now)s
+    FROM granted JOIN card ON serial = card_serial
 """
 
 
@@ -137,7 +144,8 @@ class Writer:
         if not self.options.dry_run:
             card_ids = self._make(cursor, outcome.new, now)
             if self.options.client_id is not None:
-                cursor.execute(_GRANT, (self.options.client_id, now, sorted(outcome.serials)))
+                told = {"client": self.options.client_id, "actor": self.options.actor, "now": now}
+                cursor.execute(_GRANT, told | {"serials": sorted(outcome.serials)})
         values = counts._asdict() | {"run": self.run_id, "number": piece.number, "now": self.clock.now()}
         session.execute(
             text("""
