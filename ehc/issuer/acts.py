@@ -78,7 +78,7 @@ _ACTS = text("""
 """)
 _IMPORTS = text("""
     SELECT id, at, action, actor FROM card_event
-    WHERE card_serial = ANY(:serials) AND action IN ('imported', 'granted')
+    WHERE card_serial = ANY(:serials) AND action = 'imported'
     AND (CAST(:at AS timestamptz) IS NULL OR (at, id) < (CAST(:at AS timestamptz), CAST(:id AS uuid)))
     ORDER BY at DESC, id DESC LIMIT :limit
 """)
