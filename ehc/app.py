@@ -139,7 +139,7 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
             seconds=settings.national_seconds,
             uses=settings.national_uses,
         ),
-        print_signer=lambda: signing_keys.signer_at(keys.print_signers.get(), clock.now()),
+        print_signers=keys.print_signers,
         cti_key=lambda: keys.secrets.get().cti,
         sms=sms_gateway(settings, clock),
         print_days=settings.print_days,
@@ -186,7 +186,7 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
 
 
 class Keys:
-    """The keys of one worker, each reloaded every ten seconds."""
+    """The keys of one worker, each reloaded every ten seconds.
 
     `wary`: the first loading also looks whether the database role could change the audit log, and warns. Loading is the
     first that any worker does on the database.
