@@ -235,6 +235,23 @@ def test_purges_and_upkeep_run_on_it_while_the_partitions_are_there(app_url: str
     assert (result.exit_code, result.stdout.strip()) == (0, last)
 
 
+def test_checks_that_had_no_partition_are_moved_into_theirs_under_it(confined: Service) -> None:
+    """By the owner's function: the role itself may delete no check, be it to write it elsewhere."""
+    later = confined.clock.now() + timedelta(days=400)
+    confined.clock.at = later
+    for api in (confined.app, confined.terminal):
+        api.__post_init__()  # a new token
+    card_id = confined.app.register(1)["card_id"]
+    check = confined.terminal.scan(confined.app.code(card_id))["verification_id"]
+    home = text("SELECT tableoid::regclass::text FROM verification WHERE id = :id")
+    seen = []
+    for _ in range(2):
+        with confined.session() as session:
+            seen.append(session.scalars(home, {"id": check}).one())
+            ensure_partitions(session, today=later.date())
+    assert seen == ["verification_default", f"verification_y{later.year:04}m{later.month:02}"]
+
+
 def test_what_it_had_beyond_is_taken(app_url: str, database_url: str, role: tuple[str, str], owner: Engine) -> None:
     with owner.begin() as connection:
         connection.execute(text(f'GRANT ALL ON audit, secret_key TO "{role[0]}"'))
