@@ -96,9 +96,7 @@ def prepare(
     return prepared
 
 
-def _plain(
-    line: int, row: tuple[str, ...], level: Level, today: date, levels: _Levels = _LEVELS
-) -> Applicant | None:
+def _plain(line: int, row: tuple[str, ...], level: Level, today: date, levels: _Levels = _LEVELS) -> Applicant | None:
     """The applicant in a row that needs no more than a look; None for any other."""
     name, id_type, number, phone, sex_text, birth, nation, address, employer, level_text, reference = row
     if (
