@@ -121,7 +121,7 @@ def _bare_app(settings: Settings) -> Flask:
 
 def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine, clock: Clock) -> None:
     work = unit_of_work(engine, info=audit.hashing(settings.audit_hash, lambda _: keys.secrets.get().audit_key))
-    keys = Keys(work, kek)
+    keys = Keys(work, kek, wary=not settings.demo)
     redis = RedisLink(settings.redis_url)
     names = Names(settings.issuer, settings.audience)
     tokens = Tokens(rings=keys.token_ring, names=names, work=work, clock=clock)
@@ -143,7 +143,7 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
             seconds=settings.national_seconds,
             uses=settings.national_uses,
         ),
-        print_signer=lambda: signing_keys.signer_at(keys.print_signers.get(), clock.now()),
+        print_signers=keys.print_signers,
         cti_key=lambda: keys.secrets.get().cti,
         sms=sms_gateway(settings, clock),
         print_days=settings.print_days,
@@ -200,10 +200,14 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
 
 
 class Keys:
-    """The keys of one worker, each reloaded every ten seconds."""
+    """The keys of one worker, each reloaded every ten seconds.
 
-    def __init__(self, work: UnitOfWork, kek: KeyEncryptingKey) -> None:
-        self._work, self._kek = work, kek
+    `wary`: the first loading also looks whether the database role could change the audit log, and warns. Loading is the
+    first that any worker does on the database.
+    """
+
+    def __init__(self, work: UnitOfWork, kek: KeyEncryptingKey, *, wary: bool = True) -> None:
+        self._work, self._kek, self._wary = work, kek, wary
         self.secrets = Refreshed(self._secrets, every=300)
         self.code_ring = Refreshed(lambda: self._ring(Purpose.CODE, Purpose.PRINT))
         self.token_ring = Refreshed(lambda: self._ring(Purpose.TOKEN))
@@ -218,7 +222,11 @@ class Keys:
 
     def _secrets(self) -> Secrets:
         with self._work() as session:
-            return secret_keys.load(session, self._kek)
+            if self._wary:
+                audit.warn_if_too_strong(session)
+            loaded = secret_keys.load(session, self._kek)
+        self._wary = False
+        return loaded
 
     def _ring(self, *purposes: Purpose) -> KeyRing:
         with self._work() as session:

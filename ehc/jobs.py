@@ -112,6 +112,16 @@ def defer(
     return _put_in_once(session, values)
 
 
+def is_coming(session: Session, queueing_lock: str) -> bool:
+    """Whether a job with this lock waits, for its turn or to be tried again, or runs."""
+    asked = text("""
+        SELECT EXISTS (
+            SELECT FROM procrastinate_jobs WHERE queueing_lock = :lock AND status IN ('todo', 'doing')
+        )
+    """)
+    return bool(session.execute(asked, {"lock": queueing_lock}).scalar_one())
+
+
 def _put_in_once(session: Session, values: dict[str, Any]) -> int:
     """The job that waits, kept from starting, or a new one.
 

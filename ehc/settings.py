@@ -8,6 +8,9 @@ from pathlib import Path
 from ehc.cards.states import Level
 from ehc.crypto.wrapping import KeyEncryptingKey
 
+MAX_ISSUER_NAME = 40
+"""As many characters of an issuer's name can be read on a card."""
+
 
 class SettingsError(Exception):
     """The environment does not describe a service that may start; the text says what to set."""
@@ -70,7 +73,7 @@ class Settings:
                 keep_days=_within(env.get("EHC_KEEP_DAYS", cls.keep_days), 183, 100 * 365),
                 import_megabytes=_within(env.get("EHC_IMPORT_MEGABYTES", cls.import_megabytes), 1, 64 * 1024),
                 audit_hash=_choice(env.get("EHC_AUDIT_HASH", cls.audit_hash), "sha256", "hmac-sm3"),
-                issuer_name=env.get("EHC_ISSUER_NAME", cls.issuer_name),
+                issuer_name=_name(env.get("EHC_ISSUER_NAME", cls.issuer_name)),
             )
         except ValueError:
             raise SettingsError("an EHC_… variable has a value of the wrong kind; see docs/operations.md") from None
@@ -108,6 +111,12 @@ def _choice(word: str, *words: str) -> str:
     if word not in words:
         raise ValueError
     return word
+
+
+def _name(text: str) -> str:
+    if not (0 < len(text.strip()) <= MAX_ISSUER_NAME and text.isprintable()):
+        raise ValueError
+    return text.strip()
 
 
 def _file(name: str | None) -> Path | None:

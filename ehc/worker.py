@@ -39,8 +39,8 @@ from psycopg_pool import AsyncConnectionPool
 from ehc.clock import local_day
 from ehc.db import engine_options, until_none
 from ehc.issuer import proofs, tasks
+from ehc.issuer.batch import purging, uploads
 from ehc.issuer.batch import tasks as batch_tasks
-from ehc.issuer.batch import uploads
 from ehc.jobs import Task, take_up_stalled
 from ehc.keystore import audit_keys
 from ehc.place import APPLICATION, Place
@@ -65,10 +65,10 @@ class Pace:
 
 
 def upkeep(place: Place) -> None:
-    """Make the partitions ahead; forget spent codes and old idempotency keys."""
+    """Make the partitions ahead; forget spent codes, old idempotency keys and imports that were given up."""
     with place.work() as session:
         ensure_partitions(session, today=local_day(place.clock.now()))
-    for purge in (purge_spent_codes, purge_keys):
+    for purge in (purge_spent_codes, purge_keys, purging.purge):
         until_none(place.work, partial(purge, now=place.clock.now()))
 
 

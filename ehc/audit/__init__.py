@@ -8,10 +8,11 @@ heads of all chains together, so a chain that was computed anew from the start i
 
 from ehc.audit.export import lines
 from ehc.audit.findings import Fault, Finding
-from ehc.audit.following import broken_links, length, still, verify
+from ehc.audit.following import length, still, untied_since, verify
 from ehc.audit.links import CHAINS, HMAC_SM3, SHA256, HmacKey, sha256_link
 from ehc.audit.models import AuditHead, AuditRow, AuditTie
 from ehc.audit.proofs import Keys
+from ehc.audit.role import too_strong, warn_if_too_strong
 from ehc.audit.ties import Made, TieSigner, TornLog, tie
 from ehc.audit.writing import KeySource, hashing, record
 
@@ -30,7 +31,6 @@ __all__ = [
     "Made",
     "TieSigner",
     "TornLog",
-    "broken_links",
     "hashing",
     "length",
     "lines",
@@ -38,5 +38,8 @@ __all__ = [
     "sha256_link",
     "still",
     "tie",
+    "too_strong",
+    "untied_since",
     "verify",
+    "warn_if_too_strong",
 ]

@@ -1,6 +1,7 @@
 """Following the whole log in constant memory: first the ties, then each chain, then what belongs to none."""
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import func, or_, select
@@ -9,9 +10,13 @@ from sqlalchemy.orm import Session
 from ehc.audit.chain import ChainCheck
 from ehc.audit.findings import Fault, Finding
 from ehc.audit.links import CHAINS, SHA256
-from ehc.audit.models import AuditHead, AuditRow
+from ehc.audit.models import AuditHead, AuditRow, AuditTie
 from ehc.audit.proofs import Keys, TieCheck
 from ehc.audit.ties import Head, Made
+
+TIES_LAG = timedelta(days=1)
+"""Ties are made hourly; acts that are older than this and in no tie mean that nobody makes any."""
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def still(session: Session) -> None:
@@ -50,13 +55,12 @@ def length(session: Session) -> int:
     return int(session.scalars(select(func.coalesce(func.sum(AuditHead.seq), 0))).one())
 
 
-def broken_links(session: Session) -> Iterator[tuple[int, int]]:
-    """Every (chain, seq) where a chain linked by SHA-256 does not hold, by itself: ties and HMAC-SM3 need `verify`."""
-    for number, head in _heads(session):
-        for finding in ChainCheck(session, number, head, {}).findings():
-            yield number, finding.seq
-    for finding in _strangers(session):
-        yield finding.chain or 0, finding.seq
+def untied_since(session: Session, *, now: datetime) -> datetime | None:
+    """When the oldest act came that ought to be tied by now and is not; None while ties keep up with the acts."""
+    tied = select(func.max(AuditTie.at)).scalar_subquery()
+    waiting = select(func.min(AuditRow.at)).where(AuditRow.at > func.coalesce(tied, _NEVER))
+    since = session.scalar(waiting)
+    return since if since is not None and since < now - TIES_LAG else None
 
 
 def _heads(session: Session) -> list[tuple[int, Head | None]]:

@@ -31,6 +31,9 @@ class NationalCodeRow(Base):
     last_use_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     last_use_client: Mapped[UUID | None]
     last_use_step: Mapped[str | None] = mapped_column(Text)
+    channel: Mapped[str | None] = mapped_column(Text)
+    device_index: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """The app's own id of the device that shows the code, as a blind index: it may tell who somebody is."""
 
 
 class PrintRow(Base):
@@ -55,3 +58,5 @@ class PrintRow(Base):
     """What a check of the revoked print answers."""
     tries: Mapped[int] = mapped_column(SmallInteger, server_default="0", default=0)
     tried_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    wrong_in_all: Mapped[int] = mapped_column(SmallInteger, server_default="0", default=0)
+    """Wrong phones since the last right second factor, without end of a day."""

@@ -72,6 +72,8 @@ class CardRow(Base):
     """Codes issued at or before this time are closed."""
     static_allowed: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
     """Whether printed and other static codes (静态码) of this card count."""
+    static_wrong: Mapped[int] = mapped_column(SmallInteger, server_default="0", default=0)
+    """Wrong phones given with its national static code since the last right second factor."""
     sharing: Mapped[bool] = mapped_column(server_default=text("true"), default=True)
     """Whether checks may tell institutions about the holder."""
     guardian_id: Mapped[UUID | None] = mapped_column(ForeignKey("resident.id"))

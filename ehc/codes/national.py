@@ -19,6 +19,11 @@ SAMPLE_KEYS = frozenset(
     {bytes.fromhex("0123456789ABCDEFFEDCBA9876543210"), bytes.fromhex("11223344556677888877665544332211")}
 )
 
+JITTER_SECONDS = 15
+"""How much later than its shortest life a code's validity may be written, so that it cannot be foreseen (measure B)."""
+GRACE_SECONDS = 5
+"""How long a code goes on beside the next one of its card: it may be before a scanner in that moment (measure F)."""
+
 _CARD_BYTES = 32
 _INDEX_BYTES = 32
 _TIME_BYTES = 7

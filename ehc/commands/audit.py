@@ -60,7 +60,10 @@ def audit() -> None:
 @click.option("--tie", "kept", type=_Kept(), help="A tie whose hash was kept elsewhere: it must still be there.")
 @deployment
 def verify(place: Deployment, kept: log.Made | None) -> None:
-    """Follow every chain and every tie; fail if a row was changed, added, moved or taken out, and say which."""
+    """Follow every chain and every tie; fail if a row was changed, added, moved or taken out, and say which.
+
+    Warns on standard error when ties have stopped: that is no harm done, but from then on harm could be hidden.
+    """
     told: list[log.Finding] = []
     count = 0
     with place.work() as session:
@@ -72,6 +75,14 @@ def verify(place: Deployment, kept: log.Made | None) -> None:
             for finding in log.verify(session, keys, method=method, kept=kept, progress=bar.update):
                 count += 1
                 told += [finding] if count <= _TOLD else []
+        untied = log.untied_since(session, now=place.clock.now())
+    if untied is not None:
+        day = f"{untied.astimezone(CHINA_TIME):%Y-%m-%d %H:%M}"
+        click.echo(
+            f"警告：{day} 以来的记录未被系结，请检查后台任务（ehc worker）或运行 ehc audit tie。"
+            f" Warning: no tie holds the acts since {day}. Is a worker running? `ehc audit tie` makes one.",
+            err=True,
+        )
     for finding in told:
         said = finding.said()
         click.echo(f"{said.zh} {said.en}")

@@ -38,11 +38,19 @@ def check(place: Deployment) -> None:
 
 
 @db.command("app-role")
-@click.argument("name")
+@click.argument("name", required=False)
+@click.option(
+    "--check", "check_only", is_flag=True, help="Only fail if NAME, or EHC_DATABASE_URL's role, is too strong."
+)
 @deployment
-def app_role(place: Deployment, name: str) -> None:
+def app_role(place: Deployment, name: str | None, check_only: bool) -> None:
     """Let a role do what the service needs and no more. Run it as the owner of the tables, again after every upgrade."""
+    if name is None and not check_only:
+        raise click.UsageError("NAME is missing")
     with place.work() as session:
+        if name is None or check_only:
+            roles.require_weak(session, name)
+            return
         tables = roles.grant(session, name)
     click.echo(f"{len(tables)} tables")
 

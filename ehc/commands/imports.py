@@ -2,18 +2,20 @@
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
 import click
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 
 from ehc.access.models import ClientRow
 from ehc.callers import ClientKind
 from ehc.cards.states import LIVE, CardStatus, Level
 from ehc.commands.context import Deployment, deployment
 from ehc.issuer.batch import export
-from ehc.issuer.batch.files import ImportFile, Report, write_faults
+from ehc.issuer.batch.files import ImportFile, Report, require_room, write_faults
 from ehc.issuer.batch.options import Options
 from ehc.issuer.batch.preparing import LEVELS
 from ehc.issuer.batch.progress import Progress
@@ -54,11 +56,20 @@ def import_people(
     options = Options([], encoding, Level(level), client_id, dry_run=dry_run, piece_bytes=piece_kib * 1024)
     place = Place(deployed.settings, clock=deployed.clock, connections=1)
     progress = Progress(file.stat().st_size, sys.stderr)
+    told = errors or file.with_name(file.name + ".errors.csv")
     try:
-        imported = ImportFile(place, file, options, workers=workers or min(os.cpu_count() or 1, 2), teller=progress)
+        require_room(told)
+    except OSError as error:
+        raise click.ClickException(f"无法写入 Cannot write {told}: {error.strerror}") from None
+    imported = ImportFile(place, file, options, workers=workers or min(os.cpu_count() or 1, 2), teller=progress)
+    try:
         report = imported.run(again=again)
-        told = errors or file.with_name(file.name + ".errors.csv")
         write_faults(place, report.run_id, told)
+    except BaseException:
+        if imported.run_id is not None:
+            with suppress(OSError, SQLAlchemyError):  # what stopped the import is what is told
+                write_faults(place, imported.run_id, told)
+        raise
     finally:
         progress.end()
         place.close()
@@ -76,7 +87,7 @@ def export_people(deployed: Deployment, *, file: Path, statuses: tuple[str, ...]
     wanted = [CardStatus(status) for status in statuses]
     try:
         sealer = place.secrets().sealer
-        count = export.export_people(place.patient_work, file, wanted, sealer=sealer, now=deployed.clock.now())
+        count = export.export_people(place.patient_work, file, wanted, sealer=sealer, clock=deployed.clock)
     except FileExistsError:
         raise click.ClickException("该文件已存在，不会覆盖。 The file exists and is not overwritten.") from None
     finally:
@@ -107,6 +118,6 @@ def _tell(report: Report, errors: Path, *, dry_run: bool) -> None:
         rate = report.rows_now / report.seconds
         click.echo(f"seconds {report.seconds:.1f}, {report.rows_now} rows in this start")
         click.echo(f"rate    {rate:,.0f} rows/s, {rate / cores:,.0f} a core of this machine's {cores}")
-        click.echo(f"memory  {report.peak_bytes / 2**20:.0f} MiB at most, all processes")
+        click.echo(f"memory  {report.peak_bytes / 1e6:.0f} MB at most, all processes")
     else:
         click.echo("该文件此前已导入完毕；要重新核对请用 --again。 Imported before; --again goes through it anew.")

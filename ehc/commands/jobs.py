@@ -10,9 +10,12 @@ from ehc import jobs as queue
 from ehc.commands.context import Deployment, deployment
 
 
-@click.group()
-def jobs() -> None:
-    """后台任务队列 · the queue of background jobs."""
+@click.group(invoke_without_command=True)
+@click.pass_context
+def jobs(ctx: click.Context) -> None:
+    """后台任务队列 · the queue of background jobs; listed unless another command is named."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(list_jobs)
 
 
 @jobs.command("list")

@@ -1,9 +1,12 @@
 """`ehc worker`: the process that runs background jobs."""
 
+from contextlib import suppress
+
 import click
 from procrastinate.exceptions import ConnectorException
+from sqlalchemy.exc import OperationalError
 
-from ehc import log
+from ehc import audit, log
 from ehc import worker as edge
 from ehc.commands.context import Deployment, deployment
 from ehc.place import Place
@@ -19,6 +22,9 @@ def worker(deployed: Deployment, concurrency: int, drain: bool) -> None:
     place = Place(deployed.settings, clock=deployed.clock, connections=concurrency)
     run = edge.drain if drain else edge.work
     try:
+        if not deployed.settings.demo:
+            with suppress(OperationalError), place.work() as session:  # away: the worker waits for it
+                audit.warn_if_too_strong(session)
         run(place, concurrency=concurrency)
     except ConnectorException:
         raise click.ClickException(

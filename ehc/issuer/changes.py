@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -30,9 +31,13 @@ from ehc.issuer.accounts import Account
 from ehc.issuer.applications import Proof
 from ehc.issuer.proofs import Weighed
 from ehc.issuer.registry import Registry, acting, national_ids
+from ehc.keystore.secret_keys import Secrets
 from ehc.residents import store as residents
 from ehc.residents.models import DocumentRow, ResidentRow
 from ehc.residents.store import Person
+
+_FACTS = ("phone", "address", "employer", "ethnicity", "sex", "birth_date")
+"""Facts about a person that are no part of the identity."""
 
 
 class DocumentInUse(EhcError):
@@ -95,7 +100,7 @@ def change_facts(
     registry: Registry,
     now: datetime,
 ) -> list[str]:
-    """Change phone, address, employer, ethnicity, sex or the switch for static codes; returns which differed.
+    """What a holder changes at once: phone, address, employer, ethnicity, sex, the switch for static codes. Which differed.
 
     `facts` are as typed, `phone_proof` among them where the phone was proved. Raises `InvalidValue`, or `Conflict` for a
     card that was reported lost: whoever found the phone must not give the account another.
@@ -104,47 +109,36 @@ def change_facts(
         return []
     if card.status == CardStatus.LOST:
         raise cards.wrong_state()
-    secrets = registry.secrets
-    family_links.hold(session, {card.resident_id})  # the card before its holder, as everywhere
-    resident = session.get_one(ResidentRow, card.resident_id, with_for_update=True)
-    known = accounts.account_of(session, card, secrets=secrets).person
+    family_links.hold(session, {card.resident_id})
     wanted = dict(facts)
     if wanted.get("phone") is not None:
         wanted["phone"] = normal_phone(wanted["phone"])
-    changed: list[str] = [
-        name
-        for name in ("phone", "address", "employer", "ethnicity", "sex")
-        if name in wanted and wanted[name] != getattr(known, name)
-    ]
-    texts = {name: wanted[name] for name in changed if name in residents.SEALED}
-    columns = residents.sealed(resident.id, texts, sealer=secrets.sealer, blind_index=secrets.blind_index)
-    columns |= {name: wanted[name] for name in changed if name not in residents.SEALED}
-    if "phone" in changed:
-        columns["phone_proved_at"] = None
+    changed = _write(session, card, wanted, registry.secrets)
     if wanted.get("phone_proof") is not None:
-        phone = wanted.get("phone", known.phone)
-        phone_proofs.spend(session, wanted["phone_proof"], phone, caller=caller, secrets=secrets, now=now)
-        columns["phone_proved_at"] = now
-    for name, value in columns.items():
-        setattr(resident, name, value)
-    resident.version += 1
-    session.flush()
+        _prove_phone(session, card, wanted["phone_proof"], caller=caller, secrets=registry.secrets, now=now)
     switch = wanted.get("static_allowed", card.static_allowed)
     if switch != card.static_allowed:
         changed.append("static_codes")
     if changed:
-        note(
-            session,
-            card,
-            "changed",
-            changed,
-            by=acting(caller, party),
-            registry=registry,
-            now=now,
-            static_allowed=switch,
-        )
+        by = acting(caller, party)
+        note(session, card, "changed", changed, by=by, registry=registry, now=now, static_allowed=switch)
     if "static_codes" in changed and not switch:  # after the card's row was written: a print under way is there by now
         lifecycle.revoke_prints(session, card, refusal="static-not-allowed", at=now)
+    return changed
+
+
+def correct_facts(
+    session: Session, card: CardRow, facts: Mapping[str, Any], *, by: Acting, registry: Registry, now: datetime
+) -> list[str]:
+    """What staff put right: facts in normal form, the birth date too. Returns which differed. The caller holds the card.
+
+    Raises `Conflict`.
+    """
+    changed = _write(session, card, facts, registry.secrets)
+    if changed:
+        note(session, card, "changed", changed, by=by, registry=registry, now=now)
+    if "birth_date" in changed:
+        majority.reckon(session, card.resident_id, facts["birth_date"], now=now)
     return changed
 
 
@@ -242,6 +236,34 @@ def in_use() -> DocumentInUse:
     )
 
 
+def _write(session: Session, card: CardRow, wanted: Mapping[str, Any], secrets: Secrets) -> list[str]:
+    """Write those facts of a card's holder that differ; which these are. A phone that changes has yet to be proved."""
+    resident = residents.locked(session, card.resident_id)
+    known = residents.open_person(resident, None, sealer=secrets.sealer)
+    changed = [name for name in _FACTS if name in wanted and wanted[name] != getattr(known, name)]
+    texts = {name: wanted[name] for name in changed if name in residents.SEALED}
+    columns = residents.sealed(resident.id, texts, sealer=secrets.sealer, blind_index=secrets.blind_index)
+    columns |= {name: wanted[name] for name in changed if name not in residents.SEALED}
+    if "phone" in changed:
+        columns["phone_proved_at"] = None
+    for name, value in columns.items():
+        setattr(resident, name, value)
+    resident.version += 1
+    session.flush()
+    return changed
+
+
+def _prove_phone(
+    session: Session, card: CardRow, proof_id: UUID, *, caller: Caller, secrets: Secrets, now: datetime
+) -> None:
+    """The phone on record is proved. Raises `InvalidValue`."""
+    resident = session.get_one(ResidentRow, card.resident_id)
+    phone = residents.open_person(resident, None, sealer=secrets.sealer).phone
+    phone_proofs.spend(session, proof_id, phone, caller=caller, secrets=secrets, now=now)
+    resident.phone_proved_at = now
+    session.flush()
+
+
 def _differences(person: Person, old: Document, wanted: Identity) -> list[tuple[str, bool]]:
     return [
         ("name", wanted.name != person.name),
@@ -277,7 +299,7 @@ def _other_document(
 
 
 def _rename(session: Session, card: CardRow, wanted: Identity, registry: Registry, now: datetime) -> None:
-    resident = session.get_one(ResidentRow, card.resident_id, with_for_update=True)
+    resident = residents.locked(session, card.resident_id)
     resident.name = registry.secrets.sealer.seal(wanted.name, residents.name_place(resident.id))
     facts = citizen_facts(wanted.document)
     if facts is not None:

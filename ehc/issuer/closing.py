@@ -20,6 +20,7 @@ from ehc.cards.store import Acting
 from ehc.clock import local_day
 from ehc.issuer import accounts, consents, corrections, family_links, lifecycle, retention, rights
 from ehc.issuer.registry import Registry, acting
+from ehc.residents import store as residents
 from ehc.residents.consents import Purpose
 from ehc.residents.models import DocumentRow, ResidentRow
 
@@ -43,7 +44,6 @@ def close(
     card, party = cards.granted_as(session, card_id, caller.id, at=now)
     person = retention.whole(session, card.resident_id)
     people = person.residents | family_links.family_of(session, card.resident_id)
-    family_links.lock(session, people)
     family_links.hold(session, people)
     session.refresh(card)
     secrets = registry.secrets
@@ -70,7 +70,8 @@ def restore(session: Session, card: CardRow, *, by: Acting, words: Words, regist
     Apps have to register the person again before they see the card. Raises `CardCancelled` for a card that goes on as
     another, expired, or was erased; and `Conflict`.
     """
-    resident = session.get_one(ResidentRow, card.resident_id, with_for_update=True)
+    family_links.hold(session, {card.resident_id})
+    resident = residents.locked(session, card.resident_id)
     session.refresh(card)
     document = session.get(DocumentRow, card.document_id) if card.document_id else None
     theirs = document is not None and document.resident_id == resident.id and document.closed_at is None

@@ -1,17 +1,21 @@
 """`/v1/cards/{id}/codes`, `/print`, and `/v1/temporary-cards`."""
 
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 from sqlalchemy.orm import Session
+from werkzeug.exceptions import MethodNotAllowed
 
 from ehc.callers import Scope
 from ehc.cards import store as cards
 from ehc.cards.models import CardRow
 from ehc.clock import local_day
-from ehc.core.tables import sex
+from ehc.core.tables import channel, sex
 from ehc.errors import EhcError, InvalidValue, Text
-from ehc.issuer import accounts, codes, prints, temporary
+from ehc.issuer import accounts, codes, printing, prints, temporary
 from ehc.issuer.accounts import Account
 from ehc.issuer.api import account_answer, etag
 from ehc.issuer.code_schemas import CodeIn, CodeOut, JoinIn, PrintQuery, TemporaryIn, TemporaryOut, code_out
@@ -19,10 +23,12 @@ from ehc.issuer.codes import Code
 from ehc.issuer.deps import IssuerDeps
 from ehc.issuer.images import Picture, draw_png, draw_svg
 from ehc.issuer.metrics import CODES
+from ehc.issuer.national_codes import ShownAt
 from ehc.issuer.printing import Layout, draw_pdf
 from ehc.issuer.schemas import CardOut, card_out
 from ehc.issuer.temporary import Arrival
 from ehc.keystore import signing_keys
+from ehc.keystore.signing_keys import DatedSigner, signer_at
 from ehc.web import parsing
 from ehc.web.answers import Answer, instant
 from ehc.web.auth import bearer, caller
@@ -32,6 +38,7 @@ STATUSES: dict[type[EhcError], int] = {
     codes.CardNotActive: 409,
     codes.TooManyCodes: 429,
     prints.StaticNotAllowed: 409,
+    printing.NotDrawable: 500,
     signing_keys.NoActiveKey: 503,
     signing_keys.NoSuchKey: 404,
 }
@@ -57,8 +64,8 @@ def codes_blueprint(deps: IssuerDeps) -> Blueprint:
         """A national dynamic code replaces the one before after 5 s; a signed static one stops the one before at once."""
         wanted = parsing.body(_CODE)
 
-        def issue(_: Session | None = None) -> Answer:
-            code = _issue(deps, card_id, wanted["format"], wanted["kind"])
+        def issue(within: Session | None = None) -> Answer:
+            code = _issue(deps, card_id, wanted, within)
             picture = _draw(code.text, wanted["image"], wanted["size"]) if "image" in wanted else None
             CODES.inc()
             return Answer(code_out(code, picture), 201)
@@ -71,16 +78,14 @@ def codes_blueprint(deps: IssuerDeps) -> Blueprint:
         query=PrintQuery,
         answers={200: "application/pdf"},
         scope=Scope.CODES,
-        problems=(404, 409, 422),
+        problems=(404, 409, 422, 429),
     )
     def get_print(card_id: UUID) -> Response:
-        """Each call makes a new code and stops the one printed before, at once."""
+        """Each call makes a new code and stops the one printed before, at once. There is no HEAD of it."""
+        if request.method == "HEAD":  # Flask routes it here, and the sheet that it stops nobody would see
+            raise MethodNotAllowed(["GET", "OPTIONS"])
         layout = Layout(parsing.query(_PRINT)["layout"])
-        with deps.work() as session:  # drawn before the commit: a sheet that fails must not stop the print before it
-            account, code = _printed(session, deps, card_id, layout)
-            sheet = prints.sheet(account, code, issuer=deps.issuer_name, now=deps.clock.now())
-            drawn = draw_pdf(sheet, layout)
-        response = Response(drawn, mimetype="application/pdf")
+        response = Response(_print(deps, card_id, layout), mimetype="application/pdf")
         response.headers["Cache-Control"] = "no-store"
         response.headers["Content-Disposition"] = f'inline; filename="ehc-{layout}.pdf"'
         return response
@@ -148,34 +153,53 @@ def temporary_blueprint(deps: IssuerDeps) -> Blueprint:
     return bp
 
 
-def _issue(deps: IssuerDeps, card_id: UUID, wanted_format: str, kind: str) -> Code:
-    if kind == "dynamic":
-        desk = deps.national_desk if wanted_format == "national" else deps.desk
-        return desk.issue(card_id, caller().id)
-    if wanted_format == "signed":
+def _issue(deps: IssuerDeps, card_id: UUID, wanted: Mapping[str, Any], within: Session | None) -> Code:
+    """The code that is wanted: a part of the transaction `within`, else durable on return."""
+    if wanted["kind"] == "dynamic":
+        if wanted["format"] == "signed":
+            return deps.desk.issue(card_id, caller().id)  # writes nothing
+        where = ShownAt(channel(wanted.get("channel", "")), wanted.get("device"))
+        return deps.national_desk.issue(card_id, caller().id, where, within=within)
+    deps.desk.admit(card_id, caller().id)
+    with nullcontext(within) if within is not None else deps.work() as session:
+        if wanted["format"] == "national":
+            secrets, now = deps.registry().secrets, deps.clock.now()
+            return prints.national(session, card_id, caller=caller(), secrets=secrets, now=now)
+        return _static(session, deps, card_id)
+
+
+def _static(session: Session, deps: IssuerDeps, card_id: UUID) -> Code:
+    for signers in (deps.print_signers.get, lambda: deps.print_signers.refresh(at_most_every=0)):
+        made = _made(deps, prints.printable(session, card_id, caller().id, at=deps.clock.now()), signers())
+        if _kept(session, deps, card_id, made, "code"):
+            return made.code
+        session.expire_all()
+    raise cards.wrong_state()
+
+
+def _print(deps: IssuerDeps, card_id: UUID, layout: Layout) -> bytes:
+    """A sheet, drawn while nothing is locked, since that may take seconds. What it says counts if it is still true then."""
+    deps.desk.admit(card_id, caller().id)
+    for signers in (deps.print_signers.get, lambda: deps.print_signers.refresh(at_most_every=0)):
         with deps.work() as session:
-            return _printed(session, deps, card_id, None)[1]
+            card = prints.printable(session, card_id, caller().id, at=deps.clock.now())
+            account = accounts.account_of(session, card, secrets=deps.registry().secrets)
+        made = _made(deps, card, signers())
+        drawn = draw_pdf(prints.sheet(account, made.code, issuer=deps.issuer_name, now=deps.clock.now()), layout)
+        with deps.work() as session:
+            if _kept(session, deps, card_id, made, layout):
+                return drawn
+    raise cards.wrong_state()
+
+
+def _made(deps: IssuerDeps, card: CardRow, signers: tuple[DatedSigner, ...]) -> prints.Made:
     now = deps.clock.now()
-    with deps.work() as session:
-        card = cards.granted(session, card_id, caller().id, at=now)
-        account = accounts.account_of(session, card, secrets=deps.registry().secrets)
-    return prints.national(card, account.ehc_id, now=now)
+    return prints.make(card, signer=signer_at(signers, now), cti_key=deps.cti_key(), days=deps.print_days, now=now)
 
 
-def _printed(session: Session, deps: IssuerDeps, card_id: UUID, layout: Layout | None) -> tuple[Account, Code]:
-    secrets = deps.registry().secrets
-    card, code = prints.issue(
-        session,
-        card_id,
-        caller=caller(),
-        layout=layout or "code",
-        signer=deps.print_signer(),
-        cti_key=deps.cti_key(),
-        days=deps.print_days,
-        secrets=secrets,
-        now=deps.clock.now(),
-    )
-    return accounts.account_of(session, card, secrets=secrets), code
+def _kept(session: Session, deps: IssuerDeps, card_id: UUID, made: prints.Made, layout: str) -> bool:
+    secrets, now = deps.registry().secrets, deps.clock.now()
+    return prints.keep(session, card_id, made, caller=caller(), layout=layout, secrets=secrets, now=now)
 
 
 def _end(card: CardRow) -> str:

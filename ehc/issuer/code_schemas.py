@@ -5,12 +5,15 @@ from typing import Any
 
 from marshmallow import Schema, fields
 
+from ehc.core.tables import CHANNELS
 from ehc.issuer.codes import Code
 from ehc.issuer.images import DEFAULT_SIZE, MAX_SIZE, MIN_SIZE, Picture
 from ehc.issuer.printing import Layout
 from ehc.issuer.schemas import SEXES, CardOut
 from ehc.web.answers import instant
-from ehc.web.fields import choice, text, whole
+from ehc.web.fields import choice, text, token, whole
+
+_CHANNELS = [name for way in CHANNELS for name in (way.word, *way.codes)]
 
 
 class CodeIn(Schema):
@@ -26,6 +29,10 @@ class CodeIn(Schema):
         load_default="dynamic",
         about="dynamic: for a screen, lives a minute or so. static: for paper, if the holder allowed it.",
     )
+    channel = choice(
+        _CHANNELS, about="Where it will be shown (用卡渠道), word or code. Kept with a national dynamic code."
+    )
+    device = token(64, about="Your own id of the device that shows it. Kept, hashed, with a national dynamic code.")
     image = choice(["svg", "png"], about="Draw the code. Phones draw from the text and leave this out.")
     size = whole(
         MIN_SIZE, MAX_SIZE, load_default=DEFAULT_SIZE, about="Edge of the picture in pixels, quiet zone included."

@@ -10,11 +10,13 @@ from sqlalchemy.orm import Session
 from ehc import audit
 from ehc.callers import Caller
 from ehc.cards import events
+from ehc.cards import store as cards
 from ehc.cards.models import CardRow, GrantRow
 from ehc.cards.states import CardStatus
 from ehc.cards.store import Acting
 from ehc.clock import CHINA_TIME
 from ehc.errors import EhcError, InvalidValue, Text
+from ehc.issuer import family_links
 from ehc.keystore.secret_keys import Secrets
 from ehc.residents import consents
 from ehc.residents.consents import PURPOSES, Given, Purpose
@@ -72,6 +74,7 @@ def give(
         raise InvalidValue.at(pointer, "consent-time", message)
     when = min(given.given_at.astimezone(UTC), now)  # so that a clock ahead of ours does not outdate the next decision
     given = Given(given.purpose, given.text_version, given.channel, when)
+    _hold(session, card)
     row, new = consents.record(session, card.resident_id, caller.id, given, at=now, pointer=pointer)
     if new:
         if given.purpose is Purpose.INSTITUTION_SHARING:
@@ -87,7 +90,7 @@ def withdraw(
 
     Raises `NoSuchConsent`, `AccountConsent`, `OtherAppsConsent` or `ConsentReplaced`.
     """
-    consents.hold(session, card.resident_id)
+    _hold(session, card)
     row = consents.find(session, card.resident_id, consent_id)
     if row is None:
         raise NoSuchConsent(Text("没有这条同意记录。", "The holder has no consent with this id. Read the list."))
@@ -129,6 +132,14 @@ def end_all(session: Session, residents: Collection[UUID], *, now: datetime) -> 
         row.withdrawn_at = now
     session.flush()
     return {Purpose(row.purpose) for row in ended}
+
+
+def _hold(session: Session, card: CardRow) -> None:
+    """Hold the card and its holder, whose decisions take turns. Raises `NoSuchCard` if card and grant ended."""
+    family_links.hold(session, {card.resident_id})
+    session.refresh(card)
+    if card.status == CardStatus.CANCELLED:
+        raise cards.no_such_card()
 
 
 def _set_sharing(session: Session, card: CardRow, *, allowed: bool) -> None:

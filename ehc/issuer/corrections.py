@@ -17,7 +17,6 @@ from sqlalchemy.orm import Session
 
 from ehc import audit
 from ehc.callers import Caller
-from ehc.cards import events
 from ehc.cards import store as cards
 from ehc.cards.models import CardRow
 from ehc.cards.states import LIVE, CardStatus, Level, Party
@@ -29,14 +28,12 @@ from ehc.core.names import normal_name
 from ehc.core.phones import normal_phone
 from ehc.core.tables import ethnicity, sex
 from ehc.errors import EhcError, InvalidValue, Text
-from ehc.issuer import accounts, changes, majority
+from ehc.issuer import accounts, changes, family_links
 from ehc.issuer.applications import Proof
 from ehc.issuer.models import CorrectionRow
 from ehc.issuer.proofs import Weighed
 from ehc.issuer.registry import Registry, acting
 from ehc.keystore.secret_keys import Secrets
-from ehc.residents import store as residents
-from ehc.residents.models import ResidentRow
 from ehc.residents.store import Person
 
 MOST_OPEN = 20
@@ -107,7 +104,7 @@ def ask(
     now: datetime,
 ) -> Correction:
     """A new request. Raises `InvalidValue` at /wanted, `TooManyCorrections`, or `Conflict` for a card that is over."""
-    session.execute(select(CardRow.serial).where(CardRow.serial == card.serial).with_for_update(key_share=True)).all()
+    family_links.hold(session, {card.resident_id})
     session.refresh(card)
     person = accounts.account_of(session, card, secrets=secrets).person
     if card.status not in LIVE or (person.document is None and field in {Field.NAME, Field.ID_NUMBER}):
@@ -137,11 +134,16 @@ def decide(
 
     Raises `NoSuchCorrection`, or what the change raises: `Conflict`, `DocumentInUse`.
     """
+    serial = session.scalar(select(CorrectionRow.card_serial).where(CorrectionRow.id == correction_id))
+    if serial is None:
+        raise _no_such_correction()
+    card = session.get_one(CardRow, serial)
+    family_links.hold(session, {card.resident_id})  # before the request: closing the account takes them in this order
+    session.refresh(card)
     waiting = select(CorrectionRow).where(CorrectionRow.id == correction_id, CorrectionRow.decided_at.is_(None))
     row = session.scalars(waiting.with_for_update()).one_or_none()
     if row is None:
         raise _no_such_correction()
-    card = session.get_one(CardRow, row.card_serial)
     asked = _opened(row, registry.secrets)
     staff = Acting(f"staff:{by}", Party.STAFF)
     if grant and asked.field is not Field.OTHER:
@@ -252,7 +254,9 @@ def _apply(
     if asked.field in {Field.NAME, Field.ID_NUMBER}:
         _correct_identity(session, card, asked, staff=staff, registry=registry, now=now)
     else:
-        _correct_fact(session, card, asked, staff=staff, registry=registry, now=now)
+        wanted = date.fromisoformat(asked.wanted) if asked.field is Field.BIRTH_DATE else asked.wanted
+        facts = {_COLUMNS.get(asked.field, asked.field.value): wanted}
+        changes.correct_facts(session, card, facts, by=staff, registry=registry, now=now)
 
 
 def _correct_identity(
@@ -268,31 +272,6 @@ def _correct_identity(
     weighed = Weighed(proof, Level.CLERK, CardStatus.ACTIVE)
     wanted = changes.Identity(name, document, replaced)
     changes.change_identity(session, card, wanted, weighed, by=staff, registry=registry, now=now)
-
-
-def _correct_fact(
-    session: Session, card: CardRow, asked: Correction, *, staff: Acting, registry: Registry, now: datetime
-) -> None:
-    field, secrets = asked.field, registry.secrets
-    resident = session.get_one(ResidentRow, card.resident_id, with_for_update=True)
-    columns: dict[str, Any] = {_COLUMNS.get(field, field.value): asked.wanted}
-    if field in {Field.PHONE, Field.ADDRESS, Field.EMPLOYER}:
-        columns = residents.sealed(resident.id, columns, sealer=secrets.sealer, blind_index=secrets.blind_index)
-    if field is Field.PHONE:
-        columns["phone_proved_at"] = None
-    if field is Field.BIRTH_DATE:
-        columns["birth_date"] = date.fromisoformat(asked.wanted)
-    for name, value in columns.items():
-        setattr(resident, name, value)
-    resident.version += 1
-    session.flush()
-    if not cards.change(session, card):
-        raise cards.wrong_state()
-    status, changed = CardStatus(card.status), [_COLUMNS.get(field, field.value)]
-    events.note(session, card, "changed", old=status, acting=staff, sealer=secrets.sealer, at=now, changed=changed)
-    _record(session, card, "changed", {"changed": changed, "party": staff.party}, actor=staff.actor, now=now)
-    if field is Field.BIRTH_DATE:
-        majority.reckon(session, resident.id, columns["birth_date"], now=now)
 
 
 def _no_such_correction() -> NoSuchCorrection:

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 from ehc.clock import Clock
 from ehc.codes.cti import CtiKey
-from ehc.crypto.signer import SoftwareSigner
 from ehc.db import UnitOfWork
-from ehc.issuer.codes import CodeDesk
+from ehc.issuer.codes import CodeDesk, Signers
 from ehc.issuer.national_codes import NationalDesk
 from ehc.issuer.registry import Registry
 from ehc.outside.sms_gateway import SmsGateway
@@ -25,7 +24,7 @@ class IssuerDeps:
     registry: Callable[[], Registry]
     desk: CodeDesk
     national_desk: NationalDesk
-    print_signer: Callable[[], SoftwareSigner]
+    print_signers: Signers
     cti_key: Callable[[], CtiKey]
     sms: SmsGateway | None
     print_days: int

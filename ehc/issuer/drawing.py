@@ -37,11 +37,11 @@ _TITLE_ZH, _TITLE_EN = "电子健康卡", "Electronic Health Card"
 _SUPERVISOR = "国家卫生健康委员会监制"
 _MARGIN = 3.0
 _LEVELS = {
-    Level.NONE: "未核验",
-    Level.SELF_DECLARED: "本人申报",
-    Level.DOCUMENT_SEEN: "已核对证件",
-    Level.CLERK: "工作人员核验",
-    Level.EXTERNAL_MATCH: "已联网核验",
+    Level.NONE: "未核验 Unverified",
+    Level.SELF_DECLARED: "本人申报 Self-declared",
+    Level.DOCUMENT_SEEN: "已核对证件 Document seen",
+    Level.CLERK: "工作人员核验 Seen by staff",
+    Level.EXTERNAL_MATCH: "已联网核验 Matched online",
 }
 
 
@@ -148,9 +148,9 @@ def _draw_card(pdf: FPDF, type_: Typesetter, sheet: Printed, at: Corner) -> None
         ("有效期至 Valid until", sheet.valid_until.isoformat()),
         room / 2,
     )
-    type_.fitted(left, at.y + 46.2, f"发卡机构 {sheet.issuer}", box=(room, 2.9), size=6)
+    type_.fitted(left, at.y + 45.0, f"发卡机构 Issuer {sheet.issuer}", box=(room, 4.2), size=6)
     pdf.set_text_color(*_GREY)
-    type_.fitted(left, at.y + 49.0, f"{_SUPERVISOR}  {sheet.reference}", box=(room, 2.6), size=5)
+    type_.fitted(left, at.y + 49.4, f"{_SUPERVISOR}  {sheet.reference}", box=(room, 2.6), size=5)
     pdf.set_text_color(*_INK)
 
 
@@ -183,8 +183,10 @@ def _draw_sticker(pdf: FPDF, type_: Typesetter, sheet: Printed) -> None:
     edge = _CODE_EDGES[Layout.STICKER]
     _draw_code(pdf, sheet.code, Layout.STICKER, Corner(0.3, (height - edge) / 2))
     left = edge + 1.3
-    y = type_.fitted(left, 3, sheet.name, box=(width - left - 1.5, 19), size=14, bold=True)
-    _draw_unknown(pdf, type_, sheet.name, Corner(left, y + 0.5), (width - left - 1.5, 6.5))
+    room = width - left - 1.5
+    y = type_.fitted(left, 2, sheet.name, box=(room, 17.5), size=14, bold=True)
+    y = type_.fitted(left, y + 0.4, mask_number(sheet.id_number), box=(room, 2.7), size=6)
+    _draw_unknown(pdf, type_, sheet.name, Corner(left, y + 0.3), (room, 5.5))
 
 
 _NOTES_ZH = (
@@ -270,10 +272,10 @@ def main() -> None:
     while select.select([orders], [], [], IDLE_SECONDS)[0] and (line := orders.readline()):
         order = orjson.loads(line)
         try:
-            pdf = draw(_printed(order["sheet"]), Layout(order["layout"]))
-        except (ValueError, LookupError):
-            pdf = b""
-        answers.write(len(pdf).to_bytes(LENGTH_BYTES, "big") + pdf)
+            answer = draw(_printed(order["sheet"]), Layout(order["layout"]))
+        except Exception as error:  # of whatever kind; its text may hold what was to be printed, so it stays here
+            answer = type(error).__name__.encode()
+        answers.write(len(answer).to_bytes(LENGTH_BYTES, "big") + answer)
         answers.flush()
 
 

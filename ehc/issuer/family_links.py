@@ -1,7 +1,7 @@
 """Who acts for whom in a family (家庭成员), as links between two people. Nothing here commits.
 
-Acts on a family first lock its people (`lock`) where they add to it, then their cards (`hold`), each in one order: they wait
-for one another, and for moves of these cards, and no two wait for each other.
+Whoever writes about people holds their rows first (`hold`), all that it needs at once and in one order: so acts on a family
+wait for one another, and for moves of its cards, and no two wait for each other (docs/architecture.md, Order of locks).
 """
 
 from collections.abc import Collection, Mapping
@@ -21,22 +21,18 @@ from ehc.cards.models import CardRow, GrantRow
 from ehc.cards.states import CardStatus, Kind
 from ehc.cards.store import Acting
 from ehc.crypto.sealed import Sealer
-from ehc.residents.models import FamilyLinkRow, ResidentRow
+from ehc.residents import store as residents
+from ehc.residents.models import FamilyLinkRow
 
 _OPEN = FamilyLinkRow.ended_at.is_(None)
 _OLDEST_FIRST = (FamilyLinkRow.created_at, FamilyLinkRow.id)
 
 
-def lock(session: Session, residents: Collection[UUID]) -> None:
-    """Lock people's rows until the transaction ends, so that two additions to what is known of them take turns."""
-    held = select(ResidentRow.id).where(ResidentRow.id.in_(residents)).order_by(ResidentRow.id)
+def hold(session: Session, people: Collection[UUID]) -> None:
+    """Lock the cards of people, then the people, until the transaction ends. What was read before may have changed."""
+    held = select(CardRow.serial).where(CardRow.resident_id.in_(people)).order_by(CardRow.serial)
     session.execute(held.with_for_update(key_share=True)).all()
-
-
-def hold(session: Session, residents: Collection[UUID]) -> None:
-    """Lock the cards of people until the transaction ends. A card that was read before may have changed meanwhile."""
-    held = select(CardRow.serial).where(CardRow.resident_id.in_(residents)).order_by(CardRow.serial)
-    session.execute(held.with_for_update(key_share=True)).all()
+    residents.lock(session, people)
 
 
 def family_of(session: Session, resident_id: UUID) -> set[UUID]:

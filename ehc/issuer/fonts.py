@@ -27,8 +27,14 @@ _LEAST_BOLD = 9
 _BOLD_STROKE = 0.03
 """Bold is the outline drawn along, this part of the size wide: one weight of font is enough then."""
 
-# What a line may not be broken within: a word, or any one other character, with the marks that close it.
-_UNBROKEN = re.compile(r"(?:[!-\u2e7f]+ *|.)[，。；：、！？）》”]*")
+_LEAST_WHOLE = 6
+"""A text gets smaller, down to so many points, before a word of it is cut."""
+
+# What a line may not be broken within: a word, or a part of one up to its hyphen, or any one other character; with the marks
+# that close it, and the dot within a name, which begins no line.
+_CLOSING = "，。；：、！？）》”·"
+_UNBROKEN = re.compile(rf"(?:[!-,.-\u2e7f]*-+|[!-,.-\u2e7f]+|.) *[{_CLOSING}]*")
+_SIGN = re.compile(rf".[{_CLOSING}]*")
 
 
 class Typesetter:
@@ -94,22 +100,33 @@ class Typesetter:
     ) -> float:
         """Draws a text from the top left corner of a box (millimetres), as large as fits; the end of it comes back.
 
-        Starts from `size` and goes down as far as it must, since a name has to be whole. Bold ends under 9 points, where
-        it would fill the strokes' gaps.
+        Starts from `size` and goes down as far as it must, since a name has to be whole: first until no word of it is cut, if
+        6 points do for that, then until all lines are in the box. Bold ends under 9 points, and for characters that the base
+        font does not have: they are rare, so they have many strokes, and it would fill the gaps between these.
         """
+        size = self._uncut(text, size=size, width=box[0])
         lines = self.wrap(text, size=size, width=box[0])
         while len(lines) * size * _LEADING * _MM_PER_POINT > box[1]:
             size -= 0.25
             lines = self.wrap(text, size=size, width=box[0])
+        bold = bold and size >= _LEAST_BOLD and all(self._placed(sign)[0] == "base" for sign in text)
         for line in lines:
             y += size * _LEADING * _MM_PER_POINT
-            self.write(x, y - size * 0.35 * _MM_PER_POINT, line, size=size, bold=bold and size >= _LEAST_BOLD)
+            self.write(x, y - size * 0.35 * _MM_PER_POINT, line, size=size, bold=bold)
         return y
+
+    def _uncut(self, text: str, *, size: float, width: float) -> float:
+        """The largest size, `size` at most, that cuts no word; `size` itself if that would be under 6 points."""
+        longest = max((self.width(piece.rstrip(), size=1) for piece in _UNBROKEN.findall(text)), default=0)
+        wanted = size
+        while longest * wanted > width and wanted > _LEAST_WHOLE:
+            wanted -= 0.25
+        return wanted if longest * wanted <= width else size
 
     def _pieces(self, text: str, *, size: float, width: float) -> Iterator[str]:
         for piece in _UNBROKEN.findall(text):
             if self.width(piece.rstrip(), size=size) > width:
-                yield from piece
+                yield from _SIGN.findall(piece)
             else:
                 yield piece
 

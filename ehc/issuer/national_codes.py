@@ -6,8 +6,10 @@ by design. Measure F: a later code of the card closes an earlier one, which the 
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from random import SystemRandom
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -15,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from ehc.clock import Clock
 from ehc.codes import national
+from ehc.codes.national import JITTER_SECONDS
 from ehc.codes.national_text import national_dynamic
 from ehc.db import UnitOfWork
 from ehc.errors import Text, Unavailable
@@ -22,16 +25,27 @@ from ehc.issuer.codes import Code, CodeDesk
 from ehc.issuer.registry import place
 from ehc.keystore.secret_keys import Secrets
 
-JITTER_SECONDS = 15
 _RANDOM = SystemRandom()
 
 _BUSY = Text("获取二维码过于频繁，请稍后再试。", "Too many codes for this card in one moment. Try again.")
 
 _REMEMBER = text("""
-    INSERT INTO national_code (text_index, card_serial, client_id, key_version, issued_at, expires_at, max_uses)
-    VALUES (:text_index, :card_serial, :client_id, :key_version, :issued_at, :expires_at, :max_uses)
+    INSERT INTO national_code (text_index, card_serial, client_id, key_version, issued_at, expires_at, max_uses, channel,
+                               device_index)
+    VALUES (:text_index, :card_serial, :client_id, :key_version, :issued_at, :expires_at, :max_uses, :channel,
+            :device_index)
     ON CONFLICT (text_index) DO NOTHING RETURNING seq
 """)
+
+
+class ShownAt(NamedTuple):
+    """Where a code will be shown, as the app says: the channel's word, and the app's own id of the device (measure A)."""
+
+    channel: str | None = None
+    device: str | None = None
+
+
+NOWHERE = ShownAt()
 
 
 class NationalDesk:
@@ -44,10 +58,12 @@ class NationalDesk:
         self._desk, self._work, self._secrets, self._clock = desk, work, secrets, clock
         self._seconds, self._uses = seconds, uses
 
-    def issue(self, card_id: UUID, client_id: UUID) -> Code:
-        """A dynamic code for a card; it replaces the one before after 5 s. Durable on return.
+    def issue(
+        self, card_id: UUID, client_id: UUID, shown_at: ShownAt = NOWHERE, *, within: Session | None = None
+    ) -> Code:
+        """A dynamic code for a card; it replaces the one before after 5 s. Durable on return, or with `within`.
 
-        Raises `NoSuchCard`, `CardNotActive` or `TooManyCodes`.
+        Raises `NoSuchCard`, `CardNotActive`, `TooManyCodes`, or `Unavailable` for a 17th code of a card in one second.
         """
         now = self._clock.now()  # before the look: a card that is frozen after it closes what was asked for before
         look = self._desk.admit(card_id, client_id)
@@ -56,26 +72,28 @@ class NationalDesk:
         ehc_id = self._secrets().sealer.unseal(look.ehc_id, place("ehc_id", card_id))
         if look.codes_since is not None:  # what was issued up to that moment is closed, so this comes after it
             now = max(now, look.codes_since + timedelta(microseconds=1))
-        return self._remembered(look.serial, bytes.fromhex(ehc_id), client_id, now)
+        row = {
+            "card_serial": look.serial,
+            "client_id": client_id,
+            "issued_at": now,
+            "max_uses": self._uses,
+            "channel": shown_at.channel,
+            "device_index": shown_at.device and self._secrets().blind_index.of("device", shown_at.device),
+        }
+        work = (lambda: nullcontext(within)) if within is not None else self._work
+        return self._remembered(row, bytes.fromhex(ehc_id), work, now=now)
 
-    def _remembered(self, serial: int, ehc_id: bytes, client_id: UUID, now: datetime) -> Code:
+    def _remembered(self, row: dict[str, Any], ehc_id: bytes, work: UnitOfWork, *, now: datetime) -> Code:
         secrets = self._secrets()
         version, key = max(secrets.protection_keys.items())
         issued_at = datetime.fromtimestamp(int(now.timestamp()), UTC)
         for more in _RANDOM.sample(range(JITTER_SECONDS + 1), JITTER_SECONDS + 1):
             expires_at = issued_at + timedelta(seconds=self._seconds + more)
             said = national_dynamic(ehc_id, national.validity(key, expires_at))
-            values = {
-                "text_index": secrets.blind_index.of("national-code", said),
-                "card_serial": serial,
-                "client_id": client_id,
-                "key_version": version,
-                "issued_at": now,
-                "expires_at": expires_at,
-                "max_uses": self._uses,
-            }
-            with self._work() as session:
-                kept = session.execute(_REMEMBER, values).first()
+            index = secrets.blind_index.of("national-code", said)
+            with work() as session:
+                told = {"text_index": index, "key_version": version, "expires_at": expires_at}
+                kept = session.execute(_REMEMBER, row | told).first()
             if kept is not None:
                 refresh_at = issued_at + timedelta(seconds=self._seconds / 2)
                 return Code(said, issued_at, refresh_at, expires_at, "national")

@@ -3,20 +3,17 @@
 Both join the register with the checks, which are another room's: how to read those is handed in. Nothing here commits.
 """
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Protocol
 from uuid import UUID
 
 from sqlalchemy import or_, select, text
 from sqlalchemy.orm import Session
 
-from ehc import audit
 from ehc.callers import Caller
 from ehc.cards import events
-from ehc.cards import store as cards
 from ehc.cards.code_models import PrintRow
 from ehc.cards.events import Event
 from ehc.cards.models import AliasRow, CardRow, GrantRow
@@ -25,6 +22,7 @@ from ehc.core.masking import mask_name
 from ehc.core.phones import is_mobile
 from ehc.errors import EhcError, Text
 from ehc.issuer import corrections, phone_proofs, retention
+from ehc.issuer.acts import Look, Position, acts_on
 from ehc.issuer.corrections import Correction
 from ehc.issuer.models import ProofRow
 from ehc.issuer.registry import open_ids
@@ -36,11 +34,6 @@ from ehc.residents.store import Person
 
 MOST = 10_000
 """Checks, and acts, that one export holds; the lists of the API go on where it ends."""
-LOG_READ = "card.access-log-read"
-"""Reading the list of who looked is in the audit log, and not in the list: else each page would move the next."""
-
-Position = tuple[datetime, UUID]
-"""Where a page ended."""
 
 
 class PhoneProofRequired(EhcError):
@@ -104,19 +97,6 @@ class Checks(Protocol):
 
 
 InstitutionNames = Callable[[Session, set[UUID]], dict[UUID, str]]
-
-
-class Look(NamedTuple):
-    """Somebody did something with a card: checked it (`institution_id`, `step`, `outcome`), or acted on it (`actor`)."""
-
-    at: datetime
-    id: UUID
-    kind: str
-    fields: list[str]
-    actor: str | None = None
-    institution_id: UUID | None = None
-    step: str | None = None
-    outcome: str | None = None
 
 
 @dataclass(frozen=True)
@@ -184,7 +164,7 @@ def access_log(
     Checks and audited acts are in one order, by time and then by id; an act's id is its place in the log.
     """
     checked, more_checks = checks(session, card.serial, limit=limit, before=before)
-    acts, more_acts = _acts(session, card, limit=limit, before=before)
+    acts, more_acts = acts_on(session, card, limit=limit, before=before)
     looks = sorted([*map(_look, checked), *acts], key=lambda look: (look.at, look.id), reverse=True)
     return looks[:limit], more_checks or more_acts or len(looks) > limit
 
@@ -204,7 +184,7 @@ def export(session: Session, card: CardRow, *, checks: Checks, secrets: Secrets)
         select(AliasRow).where(AliasRow.card_serial.in_(serials)).order_by(AliasRow.closed_at)
     ).all()
     checked, more_checks = checks(session, card.serial, limit=MOST, before=None)
-    acts, more_acts = _acts(session, card, limit=MOST, before=None)
+    acts, more_acts = acts_on(session, card, limit=MOST, before=None)
     return Export(
         people=[
             residents.open_person(row, None, sealer=sealer)
@@ -248,44 +228,6 @@ def client_of(actor: str | None) -> UUID | None:
     """The client that an actor of the audit log is, if it is one."""
     kind, _, name = (actor or "").partition(":")
     return UUID(name) if kind in {"app", "terminal"} else None
-
-
-# Materialized, so that the rows are found by their subject: for the few newest in order of time the planner would walk back
-# through the acts on everybody.
-_ACTS = text("""
-    WITH mine AS MATERIALIZED (
-        SELECT chain, seq, at, action, entry FROM audit WHERE subject = ANY(:subjects) AND action <> :log_read
-    )
-    SELECT chain, seq, at, action, entry FROM mine
-    WHERE CAST(:at AS timestamptz) IS NULL OR (at, chain, seq) < (CAST(:at AS timestamptz), :chain, :seq)
-    ORDER BY at DESC, chain DESC, seq DESC LIMIT :limit
-""")
-_BITS = 64
-
-
-def _acts(session: Session, card: CardRow, *, limit: int, before: Position | None) -> tuple[list[Look], bool]:
-    subjects = [str(card.id), *(str(other.id) for other in cards.joined_to(session, card))]
-    at, chain, seq = (before[0], *_place(before[1])) if before else (None, 0, 0)
-    found = session.execute(
-        _ACTS,
-        {"subjects": subjects, "log_read": LOG_READ, "at": at, "chain": chain, "seq": seq, "limit": limit + 1},
-    ).all()
-    acts = []
-    for row in found[:limit]:
-        told: dict[str, Any] = json.loads(row.entry)
-        fields = told["facts"].get("changed", [])
-        acts.append(Look(row.at, _act_id(row.chain, row.seq), row.action, fields, actor=told["actor"]))
-    return acts, len(found) > limit
-
-
-def _act_id(chain: int, seq: int) -> UUID:
-    """The place of an act in the log as an id: smaller than every version 7 id, so acts come after checks of one moment."""
-    return UUID(int=chain << _BITS | seq)
-
-
-def _place(row: UUID) -> tuple[int, int]:
-    """The chain and number of an act from its id. The id of a check gives a chain that is after every one there is."""
-    return min(row.int >> _BITS, audit.CHAINS), min(row.int % 2**_BITS, 2**63 - 1)
 
 
 def _look(check: Check) -> Look:

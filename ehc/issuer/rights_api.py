@@ -12,12 +12,13 @@ from ehc.callers import Scope
 from ehc.cards import store as cards
 from ehc.errors import EhcError
 from ehc.issuer import closing, consents, corrections, rights
+from ehc.issuer.acts import LOG_READ, Look
 from ehc.issuer.api import if_match
 from ehc.issuer.corrections import Field
 from ehc.issuer.deps import IssuerDeps
 from ehc.issuer.export_schemas import ExportOut, export_out
 from ehc.issuer.registry import acting
-from ehc.issuer.rights import Checks, InstitutionNames, Look, client_names, client_of
+from ehc.issuer.rights import Checks, InstitutionNames, client_names, client_of
 from ehc.issuer.rights_schemas import (
     AccessLogOut,
     ClosedOut,
@@ -187,7 +188,7 @@ def _add_access(bp: Blueprint, deps: RightsDeps) -> None:
             )
             institutions = _institutions(session, deps, (look.institution_id for look in looks))
             clients = _clients(session, looks)
-            audit.record(session, rights.LOG_READ, actor=acting(who).actor, subject=str(card_id), at=now)
+            audit.record(session, LOG_READ, actor=acting(who).actor, subject=str(card_id), at=now)
         following = cursor((looks[-1].at, looks[-1].id)) if more else None
         return Answer(
             {"items": [look_out(look, institutions, clients) for look in looks], "next": following}

@@ -11,8 +11,9 @@ from ehc.cards.models import CardRow
 from ehc.cards.states import CardStatus
 from ehc.core.tables import CHANNELS, channel
 from ehc.errors import Text
+from ehc.issuer.acts import Look
 from ehc.issuer.corrections import Correction, Decision, Field
-from ehc.issuer.rights import Look, client_of
+from ehc.issuer.rights import client_of
 from ehc.residents.consents import PURPOSES, Given, Purpose
 from ehc.residents.models import ConsentRow
 from ehc.web.answers import instant

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from ehc.core.ids import uuid7
 from ehc.errors import InvalidValue, Text
-from ehc.residents.models import ConsentRow, ResidentRow
+from ehc.residents.models import ConsentRow
 
 
 class Purpose(StrEnum):
@@ -70,10 +70,9 @@ def record(
 ) -> tuple[ConsentRow, bool]:
     """The record of a consent, and whether it was made now: the live one of the same wording, or a new one in its place.
 
-    Holds the person's row until the transaction ends. Raises `InvalidValue` at `pointer` for a consent that is older than
-    what the person decided since: a message that was long under way must not undo a withdrawal.
+    The caller holds the person, so that their decisions take turns. Raises `InvalidValue` at `pointer` for a consent that is
+    older than what the person decided since: a message that was long under way must not undo a withdrawal.
     """
-    hold(session, resident_id)
     rows = _of_purpose(session, resident_id, given.purpose, client_id)
     live = next((row for row in rows if row.withdrawn_at is None and row.client_id == client_id), None)
     if live is not None and live.text_version == given.text_version:
@@ -99,12 +98,6 @@ def record(
     session.add(row)
     session.flush()
     return row, True
-
-
-def hold(session: Session, resident_id: UUID) -> None:
-    """Hold a person's row until the transaction ends, so that their decisions take turns."""
-    held = select(ResidentRow.id).where(ResidentRow.id == resident_id)
-    session.execute(held.with_for_update(key_share=True)).all()
 
 
 def find(session: Session, resident_id: UUID, consent_id: UUID) -> ConsentRow | None:

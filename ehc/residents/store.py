@@ -1,6 +1,9 @@
-"""People and their documents: sealed on the way in, opened on the way out. Nothing here commits."""
+"""People and their documents: sealed on the way in, opened on the way out. Nothing here commits.
 
-from collections.abc import Mapping
+A person's row is locked after their cards, never before (docs/architecture.md, Order of locks).
+"""
+
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -93,6 +96,17 @@ def find(session: Session, document: Document, *, blind_index: BlindIndex) -> Do
     index = number_index(blind_index, document)
     wanted = select(DocumentRow).where(DocumentRow.number_index == index, DocumentRow.closed_at.is_(None))
     return session.scalars(wanted).one_or_none()
+
+
+def lock(session: Session, people: Collection[UUID]) -> None:
+    """Lock people's rows until the transaction ends. The caller holds their cards already."""
+    held = select(ResidentRow.id).where(ResidentRow.id.in_(people)).order_by(ResidentRow.id)
+    session.execute(held.with_for_update(key_share=True)).all()
+
+
+def locked(session: Session, resident_id: UUID) -> ResidentRow:
+    """A person's row as it is now, locked until the transaction ends. The caller holds their cards already."""
+    return session.get_one(ResidentRow, resident_id, with_for_update={"key_share": True}, populate_existing=True)
 
 
 def documents_of(session: Session, resident_id: UUID) -> list[DocumentRow]:

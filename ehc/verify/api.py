@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -21,9 +21,10 @@ from ehc.verify.disclosure import Person, disclose
 from ehc.verify.history import checks_of
 from ehc.verify.journal import Journal, Settle, settle_within
 from ehc.verify.metrics import scans
+from ehc.verify.replayed import standing
 from ehc.verify.scans import Settled
 from ehc.verify.schemas import HistoryOut, ScanIn, ScanOut, Told, history_out, presentation, scan_out
-from ehc.verify.service import Presentation, Tools, verify_code
+from ehc.verify.service import Presentation, Refused, Tools, scan_of, verify_code, visit_of
 from ehc.web import parsing
 from ehc.web.answers import Answer
 from ehc.web.auth import Authenticate, bearer, caller
@@ -60,7 +61,10 @@ def verifications_blueprint(deps: VerifyDeps) -> Blueprint:
         shown = presentation(parsing.body(_SCAN))
         if not deps.once.asked():
             return _check(deps, shown, deps.journal.settle).response()
-        return deps.once.run(lambda session: _check(deps, shown, partial(settle_within, session)))
+        return deps.once.run(
+            lambda session: _check(deps, shown, partial(settle_within, session)),
+            again=lambda session, told: _again(deps, shown, session, told),
+        )
 
     return bp
 
@@ -91,6 +95,23 @@ def _check(deps: VerifyDeps, shown: Presentation, settle: Settle) -> Answer:
     settled = verify_code(shown, caller(), tools=deps.tools, settle=settle)
     scans(settled.reason or "accepted").inc()
     return Answer(scan_out(settled, _told(deps.tools.sealer(), settled), english=language() == "en"))
+
+
+def _again(deps: VerifyDeps, shown: Presentation, session: Session, told: Mapping[str, Any]) -> Answer | None:
+    """What to say instead of a kept answer, None where it stands: no acceptance outlives the card (measure H)."""
+    if told["outcome"] != "accepted":
+        return None
+    try:
+        scan = scan_of(shown, visit_of(shown, caller(), deps.tools), deps.tools)
+        now = standing(session, scan, first_at=datetime.fromisoformat(told["verified_at"]))
+    except Refused:
+        return _check(deps, shown, partial(settle_within, session))
+    if not now.good:
+        return _check(deps, shown, partial(settle_within, session))
+    if now.sharing:
+        return None
+    card = {name: value for name, value in told["card"].items() if name != "acted_for"}
+    return Answer({**told, "card": card, "resident": None})
 
 
 def _told(sealer: Sealer, settled: Settled) -> Told:

@@ -9,7 +9,7 @@ and writes the verifications.
 from collections.abc import Hashable, Mapping
 from datetime import datetime, timedelta
 
-from ehc.codes.national import NotAValidity, read_validity
+from ehc.codes.national import GRACE_SECONDS, JITTER_SECONDS, NotAValidity, read_validity
 from ehc.codes.signed import SKEW_SECONDS
 from ehc.verify.models import NO_CARD
 from ehc.verify.reasons import Reason
@@ -27,10 +27,7 @@ from ehc.verify.statements import (
     WRITTEN,
 )
 
-JITTER_SECONDS = 15
-"""How much later than its expiry a code's validity may be written, so that it cannot be foreseen (measure B)."""
-_GRACE = "interval '5 seconds'"
-"""How long a code goes on beside the next one of its card: it may be before a scanner in that moment (measure F)."""
+_GRACE = f"interval '{GRACE_SECONDS} seconds'"
 
 
 def untimely(validity: bytes, protection_keys: Mapping[int, bytes], *, now: datetime, life: int) -> Reason | None:

@@ -31,8 +31,7 @@ class Factor(StrEnum):
 
     CONFIRMED = "confirmed"
     WRONG = "wrong"
-    NO_PHONE = "no-phone"
-    """Digits of a phone were given for somebody who has none."""
+    """Also where the holder has no phone on record: that is nobody's business."""
 
 
 class StandingKind(StrEnum):

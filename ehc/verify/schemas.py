@@ -21,6 +21,8 @@ MAX_CODE = 8192
 
 _ACCEPTED = Text("验证通过。", "Accepted.")
 _STEPS = [name for step in MEDICAL_STEPS for name in (step.word, *step.codes)]
+_NO_CLERK = frozenset({"kiosk", "gate", "mobile", "service-account", "mini-program"})
+"""Channels at which no clerk stands who could compare anybody with a document."""
 _CHANNELS = [name for way in CHANNELS for name in (way.word, *way.codes)]
 
 
@@ -35,7 +37,10 @@ class SecondFactorIn(Schema):
         truthy={True},
         falsy={False},
         validate=validate.Equal(True, error="choice"),
-        metadata={"description": "The operator, who must be named, saw the holder's identity document."},
+        metadata={
+            "description": "The operator, who must be named, saw the holder's identity document. Not from a channel "
+            "without a clerk: kiosk, gate, mobile, service-account, mini-program."
+        },
     )
 
     @validates_schema
@@ -62,8 +67,12 @@ class ScanIn(Schema):
 
     @validates_schema
     def _named_operator(self, given: Mapping[str, Any], **_: object) -> None:
-        if "document_seen" in given.get("second_factor", {}) and "operator" not in given:
+        if "document_seen" not in given.get("second_factor", {}):
+            return
+        if "operator" not in given:
             raise ValidationError("Missing data for required field.", "operator")
+        if channel(given.get("channel", "")) in _NO_CLERK:
+            raise ValidationError({"second_factor": {"document_seen": ["choice"]}})
 
 
 class ActedForOut(Schema):
@@ -76,7 +85,9 @@ class ActedForOut(Schema):
 class CheckedCardOut(Schema):
     """The card that was accepted."""
 
-    card_id = fields.UUID(required=True)
+    card_id = fields.UUID(
+        metadata={"description": "Not with a static code alone: it would be one name for all visits."}
+    )
     status = fields.String(required=True)
     level = fields.String(required=True, validate=validate.OneOf(list(Level)))
     kind = fields.String(required=True, validate=validate.OneOf(list(Kind)))
@@ -178,8 +189,9 @@ def scan_out(settled: Settled, told: Told, *, english: bool) -> dict[str, Any]:
 
 
 def _card(holder: Holder, assurance: Assurance, acted_for: Mapping[str, Any] | None) -> dict[str, Any]:
+    named = {} if assurance is Assurance.STATIC else {"card_id": str(holder.card_id)}
     card: dict[str, Any] = {
-        "card_id": str(holder.card_id),
+        **named,
         "status": "active",
         "level": holder.level,
         "kind": holder.kind,

@@ -98,10 +98,20 @@ def verify_code(shown: Presentation, caller: Caller, *, tools: Tools, settle: Ca
 
     What is not one of our codes is answered without asking the database: there is nothing to record it against.
     """
+    visit = visit_of(shown, caller, tools)
+    try:
+        scan = scan_of(shown, visit, tools)
+    except Refused as refusal:
+        return Settled(visit.id, visit.at, visit.step, refusal.reason)
+    return settle(scan)
+
+
+def visit_of(shown: Presentation, caller: Caller, tools: Tools) -> Visit:
+    """Where, when and for what a code is presented, under a new id."""
     now = tools.clock.now()
     scan_id = uuid7(now)
     sealed = tools.sealer().seal(shown.operator, operator_place(scan_id)) if shown.operator else None
-    visit = Visit(
+    return Visit(
         scan_id,
         now,
         caller.id,
@@ -112,11 +122,6 @@ def verify_code(shown: Presentation, caller: Caller, *, tools: Tools, settle: Ca
         sealed,
         shown.request_id,
     )
-    try:
-        scan = _scan(shown, visit, tools)
-    except Refused as refusal:
-        return Settled(scan_id, now, shown.step, refusal.reason)
-    return settle(scan)
 
 
 def operator_place(verification_id: UUID) -> str:
@@ -124,7 +129,7 @@ def operator_place(verification_id: UUID) -> str:
     return f"verification.operator:{verification_id}"
 
 
-def _scan(shown: Presentation, visit: Visit, tools: Tools) -> AnyScan:
+def scan_of(shown: Presentation, visit: Visit, tools: Tools) -> AnyScan:
     """The scan of a text, with whatever speaks against it already. Raises `Refused` for what is not recorded."""
     kind = kind_of(shown.text)
     if kind is TextKind.NATIONAL:

@@ -21,6 +21,10 @@ from ehc.verify.statements import (
     WRITTEN,
 )
 
+_SAME = f"""spent.client_id = seen.client_id AND spent.step = seen.step
+                    AND seen.at < spent.used_at + {SAME_SCAN}"""
+# A terminal that reads twice says the same step: what was registered with is not paid with.
+
 # Rows are spent in the order of their key, so that two workers with overlapping batches cannot deadlock. DO UPDATE, not
 # DO NOTHING: it waits for and then returns the row of whoever was first, also one that is newer than our snapshot.
 # `issued_at` is in whole seconds, rounded down: at most `codes_since` is certainly every code that was issued before it, and
@@ -50,10 +54,10 @@ WITH scan AS MATERIALIZED (
     SELECT seen.*, {TOLD} AS told,
            spent.verification_id AS first_id, spent.used_at AS first_at, spent.step AS first_step,
            spent.verification_id IS NOT NULL AND spent.verification_id <> seen.id
-               AND spent.client_id = seen.client_id AND seen.at < spent.used_at + {SAME_SCAN} AS again,
+               AND {_SAME} AS again,
            CASE WHEN seen.refusal IS NOT NULL THEN seen.refusal
                 WHEN spent.verification_id = seen.id THEN NULL
-                WHEN spent.client_id = seen.client_id AND seen.at < spent.used_at + {SAME_SCAN} THEN NULL
+                WHEN {_SAME} THEN NULL
                 ELSE '{Reason.ALREADY_USED}'
            END AS reason
     FROM seen LEFT JOIN spent ON spent.card_serial = seen.serial AND spent.cti = seen.cti AND seen.refusal IS NULL

@@ -2,9 +2,11 @@
 
 A static code is a bearer token for years (national rules 2). So it counts only where the card and the institution allow it,
 never for payment, and tells a masked name; a second factor makes it tell as much as a dynamic code. The last digits of a phone
-are few, so wrong ones are counted for the code, not for the terminal that tried: five lock it for a day, from wherever they
-came. While one is tried the code's row is locked (for a national static code, that of its card), so that tries at one moment
-come one after the other and each sees the count of those before it.
+are few, so wrong ones are counted for the code, not for the terminal that tried: five lock digits out for a day, from wherever
+they came, and twenty in all until a document was seen, or the code printed anew. They lock nothing else: whoever tries digits
+must not take the code from its holder. Nor do they tell who has no phone: any digits are wrong then. While one is tried the
+code's row is locked (for a national static code, that of its card), so that tries at one moment come one after the other and
+each sees the count of those before it.
 """
 
 from typing import Any
@@ -18,7 +20,9 @@ from ehc.verify.scans import Assurance, Factor, Holder, Settled, StandingKind, S
 from ehc.verify.statements import CARD_STATE, HELD, HOLDER, HOLDER_JOINS, STATIC, TOLD, VISIT, WRITE, WRITTEN, fields
 
 MAX_TRIES = 5
-"""Wrong second factors that lock a code."""
+"""Wrong digits of a phone that lock further ones out for a day."""
+MAX_WRONG = 20
+"""Wrong ones, over any time and without a right one between, that lock further ones out until a document was seen."""
 _LOCKED_FOR = "interval '24 hours'"
 
 _HOLDER_OF_PRINT = """
@@ -59,13 +63,17 @@ WITH scan AS MATERIALIZED (
                              WHERE good.card_serial = known.card_serial AND good.wrong_tries = 0
                                    AND good.verified_at > known.at - {_LOCKED_FOR}
                          ), '-infinity'))
-           END AS tries
+           END AS tries,
+           CASE known.kind
+               WHEN 'print' THEN (SELECT wrong_in_all FROM printed_code WHERE printed_code.cti = known.cti)
+               WHEN 'national' THEN (SELECT static_wrong FROM card WHERE card.serial = known.card_serial)
+           END AS wrong
     FROM known
 ), seen AS MATERIALIZED (
     SELECT scan.id, scan.at, scan.client_id, scan.institution_id, scan.step, scan.channel, scan.department,
            scan.operator, scan.request_id, scan.key_id, scan.kind, scan.cti, scan.document_seen, scan.phone_given,
            scan.phone_ends, coalesce(scan.card_serial, scan.alias_serial, {NO_CARD}) AS serial,
-           coalesce(tried.tries, 0) AS tries, {HOLDER},
+           coalesce(tried.tries, 0) AS tries, coalesce(tried.wrong, 0) AS wrong, {HOLDER},
            CASE WHEN scan.refused IS NOT NULL THEN scan.refused
                 WHEN scan.kind = 'print' AND signing_key.id IS NULL THEN '{Reason.UNKNOWN_KEY}'
                 WHEN scan.alias_serial IS NOT NULL THEN '{Reason.CARD_CANCELLED}'
@@ -74,7 +82,8 @@ WITH scan AS MATERIALIZED (
                 WHEN print.revoked_at IS NOT NULL THEN coalesce(print.refusal, '{Reason.EXPIRED}')
                 WHEN print.expires_at < scan.at THEN '{Reason.EXPIRED}'
                 WHEN scan.kind <> 'temporary' AND (
-                    scan.step = 'payment' OR coalesce(tried.tries, 0) >= {MAX_TRIES}
+                    scan.step = 'payment'
+                    OR (scan.phone_given AND (tried.tries >= {MAX_TRIES} OR tried.wrong >= {MAX_WRONG}) IS TRUE)
                     OR (card.static_allowed AND institution.static_allowed) IS NOT TRUE
                 ) THEN '{Reason.STATIC_NOT_ALLOWED}'
            END AS refusal
@@ -89,7 +98,6 @@ WITH scan AS MATERIALIZED (
     SELECT seen.*, refusal AS reason,
            CASE WHEN refusal IS NOT NULL OR kind = 'temporary' THEN NULL
                 WHEN document_seen OR phone_ends THEN '{Factor.CONFIRMED}'
-                WHEN phone_given AND phone_ends IS NULL THEN '{Factor.NO_PHONE}'
                 WHEN phone_given THEN '{Factor.WRONG}'
            END AS factor
     FROM seen
@@ -101,17 +109,24 @@ WITH scan AS MATERIALIZED (
                 WHEN factor = '{Factor.CONFIRMED}' THEN '{Assurance.STATIC_CONFIRMED}'
                 ELSE '{Assurance.STATIC}' END AS assurance,
            CASE WHEN factor = '{Factor.WRONG}' THEN tries + 1
-                WHEN factor = '{Factor.CONFIRMED}' AND phone_ends THEN 0 END AS now_tries
+                WHEN factor = '{Factor.CONFIRMED}' AND phone_ends THEN 0 END AS now_tries,
+           CASE factor WHEN '{Factor.WRONG}' THEN wrong + 1 WHEN '{Factor.CONFIRMED}' THEN 0 END AS now_wrong
     FROM judged
 ), counted AS (
-    UPDATE printed_code SET tries = settled.now_tries, tried_at = settled.at
-    FROM settled WHERE printed_code.cti = settled.cti AND settled.now_tries IS NOT NULL
+    UPDATE printed_code AS print
+    SET tries = coalesce(settled.now_tries, print.tries), wrong_in_all = settled.now_wrong,
+        tried_at = CASE WHEN settled.now_tries IS NULL THEN print.tried_at ELSE settled.at END
+    FROM settled WHERE print.cti = settled.cti AND settled.now_wrong IS NOT NULL
+), counted_for_card AS (
+    UPDATE card SET static_wrong = settled.now_wrong
+    FROM settled WHERE card.serial = settled.serial AND settled.kind = 'national' AND card.static_wrong <> settled.now_wrong
 ), written AS (
     {WRITE}, key_id, assurance, wrong_tries)
     SELECT {WRITTEN}, key_id, assurance, CASE kind WHEN 'national' THEN now_tries END
     FROM settled
 )
-SELECT id, at, step, reason, told, assurance, factor, {MAX_TRIES} - now_tries, {HELD} FROM settled
+SELECT id, at, step, reason, told, assurance, factor, least({MAX_TRIES} - now_tries, {MAX_WRONG} - now_wrong), {HELD}
+FROM settled
 """  # noqa: S608 - only names and numbers of ours are put in
 
 

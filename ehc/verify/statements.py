@@ -13,7 +13,7 @@ from ehc.verify.reasons import Reason
 from ehc.verify.scans import Assurance, Holder, Settled
 
 SAME_SCAN = "interval '10 seconds'"
-"""Scanners read twice: the terminal that spent a code gets the same verification again within this time."""
+"""Scanners read twice: the terminal that spent a code gets the same verification for the same step within this time."""
 
 VISIT = """position int, id uuid, at timestamptz, client_id uuid, institution_id uuid, step text, channel text,
         department text, operator bytea, request_id text, refused text"""

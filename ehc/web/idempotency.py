@@ -5,10 +5,11 @@ key until the first commits, then reads its answer. A request that fails leaves 
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
+from typing import Any
 
 import orjson
 from flask import Response, request
@@ -28,6 +29,8 @@ from ehc.web.models import IdempotencyRow
 
 KEPT = timedelta(hours=24)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+Again = Callable[[Session, Mapping[str, Any]], Answer | None]
 
 
 class KeyReused(EhcError):
@@ -63,8 +66,11 @@ class Once:
         """Whether the request carries a key."""
         return "Idempotency-Key" in request.headers
 
-    def run(self, act: Callable[[Session], Answer]) -> Response:
-        """The answer of `act`, after its commit; or the stored one. Raises `KeyReused`, `KeyInProgress`, `InvalidValue`."""
+    def run(self, act: Callable[[Session], Answer], *, again: Again | None = None) -> Response:
+        """The answer of `act`, after its commit; or the stored one. Raises `KeyReused`, `KeyInProgress`, `InvalidValue`.
+
+        `again` is given what was stored, and may answer something else, where the stored answer is true no more.
+        """
         if not self.asked():
             with self.work() as session:
                 answer = act(session)
@@ -73,7 +79,7 @@ class Once:
         digest = sha256(f"{request.method} {request.path}\n".encode() + request.get_data(cache=True)).digest()
         with self.work() as session:
             if not self._claimed(session, who, key, digest):
-                return self._stored(session, who, key, digest)
+                return self._stored(session, who, key, digest, again)
             answer = act(session)
             self._store(session, who, key, answer)
         return answer.response()
@@ -98,12 +104,14 @@ class Once:
         sealed = self.sealer().seal(whole, _place(who, key))
         session.execute(update(IdempotencyRow).where(mine).values(status=answer.status, body=sealed))
 
-    def _stored(self, session: Session, who: Caller, key: str, digest: bytes) -> Response:
+    def _stored(self, session: Session, who: Caller, key: str, digest: bytes, again: Again | None) -> Response:
         mine = (IdempotencyRow.client_id == who.id) & (IdempotencyRow.key == key)
         row = session.scalars(select(IdempotencyRow).where(mine)).one()
         if row.request_hash != digest or row.body is None or row.status is None:
             raise reused()
         whole = orjson.loads(self.sealer().unseal(row.body, _place(who, key)))
+        if again is not None and (changed := again(session, whole["body"])) is not None:
+            return changed.response()
         response = json_response(orjson.dumps(whole["body"]), row.status, whole["headers"])
         response.headers["Idempotency-Replayed"] = "true"
         return response

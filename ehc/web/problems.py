@@ -35,6 +35,10 @@ _INTERNAL = Text(
     "服务器内部错误，已记录；请凭 request_id 联系运维。",
     "Something failed here and was logged. Quote request_id to the operators.",
 )
+_CROSSED = Text(
+    "与另一请求冲突，本次未生效，请重试。", "Another request was in the way, and nothing was changed. Send it again."
+)
+_UNDONE = {"40001", "40P01"}  # serialization failure, deadlock
 _TOO_LARGE = Text("请求体超过 64 KiB，请缩小后重试。", "The body is larger than 64 KiB.")
 
 
@@ -70,15 +74,18 @@ class Problems:
             return problem(413, "body-too-large", _TOO_LARGE)
         if isinstance(error, HTTPException):
             return _http(error)
-        if database_away(error):
-            log.error("database away", error=type(error).__name__)
-            return problem(503, Unavailable.code, DATABASE_AWAY, retry_after=2)
-        log.error("unhandled error", exc_info=_without_values(error))
-        return problem(500, "internal", _INTERNAL)
+        return _unforeseen(error)
+
+
+def crossed(error: BaseException) -> bool:
+    """Whether the database undid a transaction because it and another stood in each other's way: the same again may pass."""
+    return _sqlstate(error) in _UNDONE
 
 
 def database_away(error: BaseException) -> bool:
     """Whether an error means that the database, not the request, is at fault and may be back soon."""
+    if crossed(error):
+        return False
     if isinstance(error, OperationalError | InterfaceError | PoolTimeout):
         return True
     return isinstance(error, DBAPIError) and (error.connection_invalidated or _sqlstate(error) == "25006")  # read-only
@@ -112,6 +119,18 @@ def problem(
     return response
 
 
+def _unforeseen(error: Exception) -> Response:
+    """The problem document for an error of the database, or of the service itself."""
+    if crossed(error):
+        log.error("transactions crossed", sqlstate=_sqlstate(error))
+        return problem(503, Unavailable.code, _CROSSED, retry_after=1)
+    if database_away(error):
+        log.error("database away", error=type(error).__name__)
+        return problem(503, Unavailable.code, DATABASE_AWAY, retry_after=2)
+    log.error("unhandled error", exc_info=_without_values(error))
+    return problem(500, "internal", _INTERNAL)
+
+
 def _http(error: HTTPException) -> Response:
     status = error.code or 500
     code = {404: "not-found", 405: "method-not-allowed"}.get(status, "http")
@@ -119,8 +138,8 @@ def _http(error: HTTPException) -> Response:
     return problem(status, code, _GENERIC, headers={"Allow": allow} if allow else None)
 
 
-def _sqlstate(error: DBAPIError) -> str | None:
-    return getattr(error.orig, "sqlstate", None)
+def _sqlstate(error: BaseException) -> str | None:
+    return getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
 
 
 def _without_values(error: Exception) -> tuple[type[Exception], Exception, Any]:

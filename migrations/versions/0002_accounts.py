@@ -54,6 +54,8 @@ def upgrade() -> None:
         sa.Column("last_use_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_use_client", sa.Uuid(), nullable=True),
         sa.Column("last_use_step", sa.Text(), nullable=True),
+        sa.Column("channel", sa.Text(), nullable=True),
+        sa.Column("device_index", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("text_index", name=op.f("pk_national_code")),
     )
     op.create_index("ix_national_code_card_serial_seq", "national_code", ["card_serial", "seq"], unique=False)
@@ -190,6 +192,7 @@ def upgrade() -> None:
         sa.Column("refusal", sa.Text(), nullable=True),
         sa.Column("tries", sa.SmallInteger(), server_default="0", nullable=False),
         sa.Column("tried_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("wrong_in_all", sa.SmallInteger(), server_default="0", nullable=False),
         sa.ForeignKeyConstraint(["card_serial"], ["card.serial"], name=op.f("fk_printed_code_card_serial_card")),
         sa.PrimaryKeyConstraint("cti", name=op.f("pk_printed_code")),
     )
@@ -206,6 +209,7 @@ def upgrade() -> None:
     op.add_column("card", sa.Column("held_by", sa.Text(), nullable=True))
     op.add_column("card", sa.Column("codes_since", sa.DateTime(timezone=True), nullable=True))
     op.add_column("card", sa.Column("static_allowed", sa.Boolean(), server_default=sa.text("false"), nullable=False))
+    op.add_column("card", sa.Column("static_wrong", sa.SmallInteger(), server_default="0", nullable=False))
     op.add_column("card", sa.Column("sharing", sa.Boolean(), server_default=sa.text("true"), nullable=False))
     op.add_column("card", sa.Column("guardian_id", sa.Uuid(), nullable=True))
     op.add_column("card", sa.Column("guardian_relation", sa.Text(), nullable=True))
@@ -338,6 +342,7 @@ def downgrade() -> None:
     op.drop_column("card", "guardian_relation")
     op.drop_column("card", "guardian_id")
     op.drop_column("card", "sharing")
+    op.drop_column("card", "static_wrong")
     op.drop_column("card", "static_allowed")
     op.drop_column("card", "codes_since")
     op.drop_column("card", "held_by")

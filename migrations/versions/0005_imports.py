@@ -32,7 +32,10 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint("state IN ('waiting', 'running', 'done')", name=op.f("ck_import_run_state")),
+        sa.CheckConstraint(
+            "state IN ('receiving', 'waiting', 'running', 'done', 'failed')",
+            name=op.f("ck_import_run_state"),
+        ),
         sa.ForeignKeyConstraint(["client_id"], ["client.id"], name=op.f("fk_import_run_client_id_client")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_import_run")),
     )
@@ -50,6 +53,8 @@ def upgrade() -> None:
         sa.Column("run_id", sa.Uuid(), nullable=False),
         sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("first_line", sa.BigInteger(), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
         sa.Column("rows", sa.Integer(), nullable=False),
         sa.Column("made", sa.Integer(), nullable=False),
         sa.Column("known", sa.Integer(), nullable=False),

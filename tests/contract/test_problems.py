@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from flask import Blueprint
+from psycopg.errors import DeadlockDetected, SerializationFailure
 from sqlalchemy.exc import OperationalError
 
 from ehc.app import STATUSES
@@ -51,6 +52,8 @@ def failing(written: Callable[[], str], start: ServiceMaker) -> tuple[Service, C
         "chained": RuntimeError(SECRET, ValueError(SECRET)),
         "unheard": Unheard(Text(SECRET, SECRET)),
         "away": away,
+        "deadlock": OperationalError("UPDATE card", {"name": SECRET}, DeadlockDetected(SECRET)),
+        "serialization": OperationalError("UPDATE card", {}, SerializationFailure(SECRET)),
         "unavailable": Unavailable(Text("忙。", "Busy."), retry_after=7),
     }.items():
         bp.add_url_rule(f"/{name}", name, fail(error))
@@ -153,6 +156,22 @@ def test_a_database_that_is_away_asks_to_come_again(failing: tuple[Service, Call
     assert SECRET not in log
 
 
+@pytest.mark.parametrize(("path", "sqlstate"), [("deadlock", "40P01"), ("serialization", "40001")])
+def test_transactions_that_crossed_are_not_called_a_database_that_is_away(
+    failing: tuple[Service, Callable[[], str]], path: str, sqlstate: str
+) -> None:
+    service, written = failing
+    answer = service.client().get(f"/failing/{path}", headers={"Accept-Language": "en"})
+    assert problem(answer) == (503, "unavailable")
+    assert answer.headers["Retry-After"] == "1"
+    assert answered(answer)["detail"] == "Another request was in the way, and nothing was changed. Send it again."
+    log = written()
+    assert '"event":"transactions crossed"' in log
+    assert f'"sqlstate":"{sqlstate}"' in log
+    assert "database away" not in log
+    assert SECRET not in log
+
+
 def test_what_is_busy_says_when_to_come_again(failing: tuple[Service, Callable[[], str]]) -> None:
     answer = failing[0].client().get("/failing/unavailable")
     assert problem(answer) == (503, "unavailable")
@@ -162,6 +181,7 @@ def test_what_is_busy_says_when_to_come_again(failing: tuple[Service, Callable[[
 def test_an_error_of_the_service_itself_does_not_mean_that_the_database_is_away() -> None:
     assert not database_away(ValueError())
     assert database_away(OperationalError("SELECT 1", {}, Exception()))
+    assert not database_away(OperationalError("SELECT 1", {}, DeadlockDetected()))
 
 
 AT_THE_COMMAND_LINE = {"TornLog", "NoSuchRole", "RoleTooStrong"}

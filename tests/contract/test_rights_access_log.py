@@ -2,22 +2,34 @@
 
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
 
 from ehc import audit
+from ehc.access import clients
+from ehc.callers import Scope
+from ehc.cards.states import LIVE, CardStatus
 from ehc.core.ids import uuid7
-from ehc.issuer import rights
+from ehc.db import unit_of_work
+from ehc.issuer import acts
+from ehc.issuer.batch import export
+from ehc.place import Place
 from ehc.verify.models import VerificationRow
 from ehc.web.answers import instant
-from tests.contract.helpers import serial_of
+from ehc.worker import drain
+from tests.contract.helpers import secrets_of, serial_of
 from tests.contract.rights import listed
 from tests.contract.test_history import CURSORS, b64
-from tests.support.service import Service
+from tests.support.imports import Imports, csv_bytes, row, written
+from tests.support.service import Api, Service
 from tests.support.service import told as answered
+
+BULK = "cards.export-begun"
 
 
 @pytest.fixture
@@ -189,7 +201,124 @@ def test_the_rows_are_found_by_the_card_and_not_by_walking_through_everybodys(se
         )
         session.execute(text("ANALYZE audit"))
     with service.session() as session:
-        values = {"subjects": [card_id], "log_read": rights.LOG_READ, "at": None, "chain": 0, "seq": 0, "limit": 21}
-        plan = "\n".join(session.scalars(text(f"EXPLAIN {rights._ACTS.text}"), values))
-    assert "ix_audit_subject" in plan
+        values = {"subjects": [card_id], "log_read": acts.LOG_READ, "at": None, "chain": 0, "seq": 0, "limit": 21}
+        values |= {"serials": [1], "all_cards": export.SUBJECT, "export": export.BEGUN, "formal": "formal"}
+        plan = "\n".join(session.scalars(text(f"EXPLAIN {acts._ACTS.text}"), values))
+    assert plan.count("ix_audit_subject") == 2
     assert "ix_audit_at" not in plan
+
+
+def export_all(service: Service, folder: Path, *statuses: CardStatus) -> None:
+    """`ehc cards export` at the moment of the test's clock."""
+    work, out = unit_of_work(service.engine), folder / f"{uuid4()}.csv"
+    export.export_people(work, out, statuses or LIVE, sealer=secrets_of(service).sealer, clock=service.clock)
+
+
+def exports(service: Service, card_id: str) -> int:
+    items = log(service, card_id)["items"]
+    told = [item for item in items if item["kind"].startswith("cards.")]
+    assert {(item["kind"], item["who"]["type"], item["who"]["name"]) for item in told} <= {(BULK, "staff", None)}
+    held = answered(service.app.post(f"/v1/cards/{card_id}/export", {}))["acts"]
+    assert [act for act in held if act["kind"] == BULK] == told
+    return len(told)
+
+
+def test_an_export_of_all_cards_is_in_the_list_of_everybody_whom_it_held(service: Service, tmp_path: Path) -> None:
+    first, second = (service.app.register(serial)["card_id"] for serial in (1, 2))
+    for _ in range(2):
+        service.clock.advance(3600)
+        service.app.__post_init__()  # a new token
+        export_all(service, tmp_path)
+    service.clock.advance(3600)
+    service.app.__post_init__()
+    third = service.app.register(3)["card_id"]
+    assert [exports(service, card_id) for card_id in (first, second, third)] == [2, 2, 0]
+
+
+def test_an_export_that_was_broken_off_is_in_the_list(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card_id = service.app.register()["card_id"]
+    monkeypatch.setattr(export, "_write", Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        export_all(service, tmp_path)
+    assert exports(service, card_id) == 1
+
+
+def test_an_export_of_cards_in_another_state_is_not_in_the_list(service: Service, tmp_path: Path) -> None:
+    """Which counts is the state that the card had when the export read, give or take a minute."""
+    card_id = service.app.register()["card_id"]
+    for how, exported in (("suspend", True), ("resume", True), ("suspend", False)):
+        service.clock.advance(80)
+        assert service.app.post(f"/v1/cards/{card_id}/{how}", {"reason": "私事"}).status_code == 200
+        if exported:
+            service.clock.advance(80)
+            export_all(service, tmp_path, CardStatus.SUSPENDED)
+    service.clock.advance(30)
+    assert exports(service, card_id) == 1
+    export_all(service, tmp_path, CardStatus.ACTIVE)  # suspended half a minute ago, perhaps by another clock
+    assert exports(service, card_id) == 2
+    export_all(service, tmp_path, CardStatus.CANCELLED)
+    assert exports(service, card_id) == 2
+
+
+def test_an_export_that_held_a_card_joined_since_is_in_the_list(service: Service, tmp_path: Path) -> None:
+    card_id = service.app.register()["card_id"]
+    passport: dict[str, Any] = {"id_type": "03", "id_number": "E12345678"}
+    service.app.register(**passport)
+    export_all(service, tmp_path)
+    proof = {"verification": {"method": "document-seen"}, "name": "王小明"}
+    assert service.app.post(f"/v1/cards/{card_id}/documents", passport | proof).status_code == 200
+    assert exports(service, card_id) == 1
+
+
+def test_pages_hold_exports_and_imports_in_order(service: Service, tmp_path: Path, database_url: str) -> None:
+    Imports(database_url).take(written(tmp_path, [row(1), row(2)]))
+    service.clock.advance(5)
+    card_id = service.app.register(1)["card_id"]
+    for _ in range(3):
+        service.clock.advance(1)
+        export_all(service, tmp_path)
+        service.app.get(f"/v1/cards/{card_id}")
+    whole = pages(service, card_id, 100)
+    assert [item["kind"] for item in whole[-2:]] == ["card.granted", "card.imported"]
+    assert [item["kind"] for item in whole].count(BULK) == 3
+    for limit in (1, 2, 3):
+        assert pages(service, card_id, limit) == whole
+
+
+def test_the_list_of_an_imported_card_tells_who_imported_it(
+    service: Service, tmp_path: Path, database_url: str
+) -> None:
+    known = service.other_app.register(1)["card_id"]
+    imports = Imports(database_url)
+    client = service.app.credentials.client_id
+    imports.take(written(tmp_path, [row(1), row(2)]), "--client", client)
+    imports.take(written(tmp_path, [row(1), row(2), row(3)], "again.csv"), "--client", client)
+    (made,) = imports.rows("SELECT id FROM card WHERE serial = (SELECT max(serial) - 1 FROM card)")
+    staff = {"type": "staff", "name": None}
+    for card_id, kinds in ((str(made.id), ["card.imported"]), (known, ["card.granted", "card.registered"])):
+        items = sorted(log(service, card_id)["items"], key=lambda item: str(item["kind"]))
+        assert [item["kind"] for item in items] == kinds
+        assert items[0]["who"] == staff
+        told = answered(service.app.post(f"/v1/cards/{card_id}/export", {}))
+        assert kinds[0] in {act["kind"] for act in told["acts"]}
+        assert {act["app"] for act in told["apps"]} >= {"小程序"}
+
+
+def test_who_imported_over_the_api_is_told_by_name(service: Service) -> None:
+    with service.session() as session:
+        scopes = frozenset({Scope.CARDS, Scope.BATCH})
+        made = clients.add_app(session, name="批量导入方", scopes=scopes, now=service.clock.now())
+    sender = Api(service.client(), made)
+    headers = sender.headers | {"Content-Type": "text/csv"}
+    answer = sender.http.post("/v1/imports", data=csv_bytes([row(1)]), headers=headers)
+    assert answer.status_code == 202, answer.text
+    place = Place(service.settings, clock=service.clock)
+    try:
+        drain(place)
+    finally:
+        place.close()
+    card_id = service.app.register(1)["card_id"]
+    (told,) = [item for item in log(service, card_id)["items"] if item["kind"] == "card.imported"]
+    assert told["who"] == {"type": "app", "name": "批量导入方"}

@@ -277,7 +277,9 @@ def test_one_terminal_twice_at_once_has_one_check(service: Service, card: Card) 
     assert uses(service, code) == 1
 
 
-def test_with_an_idempotency_key_it_is_the_same_check_later_too(service: Service, card: Card) -> None:
+def test_with_an_idempotency_key_it_is_the_same_check_later_too_while_the_card_is_active(
+    service: Service, card: Card
+) -> None:
     body = {"code": issued(service, card), "step": "other"}
     key = str(uuid4())
     first = service.terminal.post("/v1/verifications", body, Idempotency_Key=key)
@@ -286,6 +288,11 @@ def test_with_an_idempotency_key_it_is_the_same_check_later_too(service: Service
     assert answered(first)["outcome"] == "accepted"
     assert answered(again) == answered(first)
     assert uses(service, str(body["code"])) == 1
+    change(service, card, status="suspended")
+    late = answered(service.terminal.post("/v1/verifications", body, Idempotency_Key=key))
+    assert (late["outcome"], late["reason"]) == ("rejected", "card-suspended")
+    assert not {"card", "resident"} & set(late)
+    assert reasons(service, card) == ["card-suspended", None]
 
 
 def test_the_validity_that_is_written_is_the_one_of_the_rules(service: Service) -> None:

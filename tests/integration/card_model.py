@@ -193,7 +193,7 @@ class Life:
 
     def issued(self, app: str, kind: str) -> Answer:
         seen, static = self.grants.get(app), kind in {"print", "static"}
-        if seen is None or (seen == "closed" and (static or self.status != "cancelled")):
+        if seen is None or (seen == "closed" and self.status != "cancelled"):
             return NOT_FOUND
         if self.status != "active" or self.kind == "temporary":
             return NOT_ACTIVE

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from ehc import audit
-from ehc.audit import CHAINS, Fault, broken_links
+from ehc.audit import CHAINS, Fault, Keys, verify
 from tests.integration.audited import after, length, live, longest, places, run, swapping, tamper
 from tests.support.service import Service
 
@@ -79,7 +79,7 @@ def test_the_row_is_named_to_the_operator(lived: Service) -> None:
     assert f"chain {chain}, row 2: changed" in result.stdout
     assert "1 findings" in result.stderr
     with lived.session() as session:
-        assert list(broken_links(session)) == [(chain, 2)]
+        assert [(found.chain, found.seq) for found in verify(session, Keys())] == [(chain, 2)]
 
 
 def test_an_unknown_method_is_told_apart(lived: Service) -> None:

@@ -1,6 +1,6 @@
 """Ties: signed over the heads of all chains, so that what was computed anew, cut off or forged is found all the same."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -278,6 +278,38 @@ def test_the_command_ties_once_and_tells_what_to_keep(service: Service) -> None:
     assert "No act came" in run(service, "audit", "tie").stdout
     assert run(service, "audit", "verify", "--tie", first).exit_code == 0
     assert run(service, "audit", "verify", "--tie", first[:-1] + ("0" if first[-1] != "0" else "1")).exit_code == 1
+
+
+def test_ties_that_have_stopped_are_told_and_are_no_finding(service: Service) -> None:
+    now, times = service.clock.now(), {"old": timedelta(days=1, seconds=60), "young": timedelta(hours=23)}
+    seen = []
+    for ago in (times["young"], times["old"]):
+        with service.session() as session:
+            audit.record(session, "test", actor="test", subject="s", at=now - ago)
+        result = run(service, "audit", "verify")
+        assert (result.exit_code, "The audit log is whole" in result.stdout) == (0, True), result.output
+        seen.append("Warning: no tie holds the acts since" in result.stderr)
+    assert tie(service)
+    seen.append("Warning" in run(service, "audit", "verify").stderr)
+    assert seen == [False, True, False]
+
+
+def test_only_acts_that_wait_longer_than_a_day_for_a_tie_count(tied: Service, subject: str) -> None:
+    tie(tied)
+    second, day = timedelta(seconds=1), timedelta(days=1)
+
+    def untied(at: datetime) -> datetime | None:
+        with tied.session() as session:
+            return audit.untied_since(session, now=at)
+
+    assert untied(tied.clock.now() + 3 * day) is None  # nothing came since
+    tied.clock.advance(day.total_seconds())
+    act(tied, subject)
+    since = tied.clock.now()
+    assert (untied(since + day), untied(since + day + second)) == (None, since)
+    tied.clock.advance(5)
+    tie(tied)
+    assert untied(since + 3 * day) is None
 
 
 def test_an_export_holds_the_acts_of_its_time_for_its_owner_alone(

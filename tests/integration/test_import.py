@@ -1,12 +1,15 @@
 """`ehc cards import` on a database of its own: who is made, who is known, what is bad; resumed, repeated, raced."""
 
 import os
+import signal
 import stat
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Thread
+from threading import Thread, Timer
 from typing import Any
 from uuid import UUID
 
@@ -16,13 +19,14 @@ from sqlalchemy import text
 from ehc.access import models as _access  # noqa: F401 - the tables that those of imports refer to
 from ehc.cards.states import Level
 from ehc.commands.people import write_people
-from ehc.issuer.batch import files, holding, pool, runs, standing, writing
+from ehc.issuer.batch import files, holding, pool, reading, runs, standing, writing
 from ehc.issuer.batch.options import Options
 from ehc.issuer.batch.reading import Cutter, Piece
 from ehc.issuer.batch.writing import Counts, Writer
 from ehc.issuer.registry import Registry
 from ehc.place import Place
 from ehc.settings import Settings
+from tests.integration.audited import findings
 from tests.support.imports import Imports, counted, csv_bytes, faults, row, written
 from tests.support.service import Service, citizen_number, person, told
 
@@ -111,6 +115,104 @@ def test_people_who_are_known_gain_the_grant_alone(imports: Imports, service: Se
     assert service.other_app.get(f"/v1/cards/{cards[0]['card_id']}").status_code == 200
     assert service.other_app.get(f"/v1/cards/{cards[1]['card_id']}").status_code == 404
     assert imports.people() == 3
+
+
+def test_an_app_gains_what_registering_would_give_it_and_the_holder_is_told(
+    imports: Imports, service: Service, tmp_path: Path
+) -> None:
+    cards = [service.app.register(n)["card_id"] for n in range(1, 5)]
+    other = service.other_app.credentials.client_id
+    path = written(tmp_path, [row(n) for n in range(1, 5)])
+    service.other_app.register(4)
+    imports.take(written(tmp_path, [row(n) for n in range(1, 4)], "first.csv"), "--client", other)
+    with service.session() as session:
+        client = session.scalars(text("SELECT id FROM client WHERE client_id = :c"), {"c": other}).one()
+        for at, ended in enumerate(("closed_at = now()", "until = now() - interval '1 s'", "link_id = NULL")):
+            session.execute(
+                text(
+                    f"UPDATE card_grant SET {ended} FROM card WHERE serial = card_serial AND id = :card AND client_id = :c"
+                ),
+                {"card": cards[at], "c": client},
+            )
+    granted = "SELECT subject, count(*) FROM audit WHERE action = 'card.granted' GROUP BY 1"
+    assert {subject for subject, _ in imports.rows(granted)} == set(cards)
+    assert imports.take(path, "--client", other) == {"rows": 4, "made": 0, "known": 4, "bad": 0}
+    assert [service.other_app.get(f"/v1/cards/{card}").status_code for card in cards] == [200] * 4
+    open_ = "SELECT count(*) FROM card_grant WHERE closed_at IS NULL AND until IS NULL AND link_id IS NULL"
+    assert imports.rows(open_) == [(8,)]
+    assert dict(map(tuple, imports.rows(granted))) == dict(zip(cards, (2, 2, 1, 1), strict=True))
+    last = "SELECT entry::json FROM audit WHERE subject = :card AND action = 'card.granted' ORDER BY seq DESC LIMIT 1"
+    told = imports.rows(last, card=cards[0])[0][0]
+    assert (told["facts"], told["actor"]) == ({"client_id": str(client)}, "operator")
+    assert findings(service) == []
+
+
+def test_a_guardians_grant_becomes_the_holders_own(imports: Imports, service: Service, tmp_path: Path) -> None:
+    guardian, member = (service.app.register(n) for n in (1, 2))
+    other = service.other_app.credentials.client_id
+    with service.session() as session:
+        session.execute(
+            text("""
+                INSERT INTO family_link (id, guardian_id, member_id, relation, method, created_at)
+                SELECT gen_random_uuid(), g.resident_id, m.resident_id, '20', 'clerk', now() FROM card g, card m
+                WHERE g.id = :g AND m.id = :m
+            """),
+            {"g": guardian["card_id"], "m": member["card_id"]},
+        )
+        session.execute(
+            text("""
+                INSERT INTO card_grant (card_serial, client_id, link_id, created_at)
+                SELECT serial, client.id, family_link.id, now() FROM card, client, family_link
+                WHERE card.id = :m AND client_id = :c
+            """),
+            {"m": member["card_id"], "c": other},
+        )
+    imports.take(written(tmp_path, [row(2)]), "--client", other)
+    assert imports.rows("SELECT count(*) FROM card_grant WHERE link_id IS NOT NULL") == [(0,)]
+    assert imports.rows("SELECT count(*) FROM audit WHERE action = 'card.granted'") == [(1,)]
+
+
+def test_who_closes_the_account_between_the_question_and_the_grant_is_not_shown(
+    imports: Imports, place: Place, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cards = [service.app.register(n)["card_id"] for n in (1, 2)]
+
+    def and_then(cursor: Any, people: Any, secrets: Any) -> Any:
+        found = standing.standings(cursor, people, secrets)
+        assert service.app.post(f"/v1/cards/{cards[0]}/cancel", {"reason": "私事"}).status_code == 200
+        return found
+
+    monkeypatch.setattr(writing, "standings", and_then)
+    client = imports.rows("SELECT id FROM client WHERE client_id = :c", c=service.other_app.credentials.client_id)
+    wrote, (piece,) = writer(place, written(tmp_path, [row(1), row(1), row(2)]), client_id=client[0].id)
+    assert wrote.write(piece) == Counts(3, 0, 1, 2)
+    assert imports.rows("SELECT line, code FROM import_error ORDER BY line") == [
+        (2, "card-cancelled"), (3, "card-cancelled"),
+    ]  # fmt: skip
+    assert [service.other_app.get(f"/v1/cards/{card}").status_code for card in cards] == [404, 200]
+
+
+def test_workers_that_grant_many_known_people_do_not_lock_each_other_out(
+    imports: Imports, service: Service, tmp_path: Path
+) -> None:
+    path = written(tmp_path, [row(n) for n in range(600)])
+    imports.take(path)
+    result = imports.run(
+        "import",
+        str(path),
+        "--workers",
+        "3",
+        "--piece-kib",
+        "4",
+        "--client",
+        app_id(service),
+        EHC_AUDIT_HASH="hmac-sm3",
+    )
+    assert counted(result.stdout) == {"rows": 600, "made": 0, "known": 600, "bad": 0}, result.output
+    assert imports.rows("SELECT count(*), count(DISTINCT subject) FROM audit WHERE action = 'card.granted'") == [
+        (600, 600)
+    ]
+    assert findings(service, method="hmac-sm3") == []
 
 
 def test_within_a_piece_the_first_of_a_number_counts(imports: Imports, tmp_path: Path) -> None:
@@ -212,7 +314,7 @@ def test_every_piece_leaves_a_row_in_the_audit_log(imports: Imports, service: Se
     from ehc import audit
 
     with service.session() as session:
-        assert list(audit.broken_links(session)) == []
+        assert list(audit.verify(session, audit.Keys())) == []
 
 
 def test_a_client_that_is_no_app_and_a_wrong_header_are_refused(
@@ -367,11 +469,177 @@ def test_an_empty_file_and_one_without_its_last_line_end(imports: Imports, tmp_p
     assert imports.take(path)["made"] == 2
 
 
-def _print(path: Path) -> bytes:
+def test_a_file_that_is_overwritten_after_it_was_hashed_brings_in_no_stranger(
+    imports: Imports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, [row(n) for n in range(1, 40)])
+    right, changed = path.read_bytes(), csv_bytes([row(n) for n in range(401, 440)])
+    assert len(right) == len(changed)
+    times = path.stat()
+    begun = files.ImportFile._begun
+
+    def and_then(self: Any, *words: Any, **named: Any) -> Any:
+        run = begun(self, *words, **named)
+        path.write_bytes(changed)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        return run
+
+    monkeypatch.setattr(files, "_BLOCK", 512)
+    monkeypatch.setattr(files.ImportFile, "_begun", and_then)
+    result = imports.run("import", str(path), "--workers", "1", "--piece-kib", "1")
+    assert (result.exit_code, "The file changed" in result.output) == (1, True)
+    monkeypatch.undo()
+    path.write_bytes(right)
+    assert imports.take(path, "--piece-kib", "1") == {"rows": 39, "made": 39, "known": 0, "bad": 0}
+
+
+def test_a_worker_that_finds_other_bytes_than_it_was_told_of_refuses(
+    imports: Imports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, [row(1)])
+    right = path.read_bytes()
+    write = pool.write_pieces
+
+    def after(*words: Any, **named: Any) -> Any:
+        path.with_name("other").write_bytes(csv_bytes([row(2)]))
+        path.with_name("other").replace(path)  # the command goes on reading the file that it opened
+        return write(*words, **named)
+
+    monkeypatch.setattr(files, "write_pieces", after)
+    result = imports.run("import", str(path))
+    assert (result.exit_code, "The file changed" in result.output) == (1, True)
+    assert imports.people() == 0
+    monkeypatch.undo()
+    path.write_bytes(right)
+    assert imports.take(path)["made"] == 1
+
+
+def test_a_run_whose_pieces_are_not_the_files_says_so_and_the_next_goes_through_it_anew(
+    imports: Imports, place: Place, tmp_path: Path
+) -> None:
+    path = written(tmp_path, [row(1), row(2)])
+    wrote, _ = writer(place, path)
+    (piece,) = writer(place, written(tmp_path, [row(3), row(4)], "other.csv"))[1]
+    wrote.write(piece)
+    with place.work() as session:
+        values = {"print": _print(path, piece_bytes=1024), "run": wrote.run_id}
+        session.execute(text("UPDATE import_run SET fingerprint = :print WHERE id = :run"), values)
+    result = imports.run("import", str(path), "--piece-kib", "1")
+    assert (result.exit_code, "other rows than this file holds" in result.output) == (1, True)
+    assert imports.rows("SELECT count(*) FROM audit WHERE action = 'import.failed'") == [(1,)]
+    assert imports.take(path, "--piece-kib", "1") == {"rows": 2, "made": 2, "known": 0, "bad": 0}
+
+
+def test_a_start_that_waited_for_another_reports_and_does_not_finish_again(
+    imports: Imports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, [row(1), row(2, phone="1")])
+
+    @contextmanager
+    def after_the_first(place: Place, run_id: UUID) -> Iterator[None]:
+        monkeypatch.undo()
+        imports.take(path)
+        with holding.held(place, run_id):
+            yield
+
+    monkeypatch.setattr(files, "held", after_the_first)
+    assert imports.take(path) == {"rows": 2, "made": 1, "known": 0, "bad": 1}
+    assert imports.rows("SELECT count(*) FROM audit WHERE action = 'import.done'") == [(1,)]
+
+
+def test_two_first_starts_at_once_are_one_run(
+    imports: Imports, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, [row(1)])
+    find = runs.find
+
+    def too_early(session: Any, print_: bytes) -> Any:
+        monkeypatch.undo()
+        imports.take(path, "--dry-run")  # another fingerprint
+        with place.work() as other:
+            runs.begin(other, print_, Options([]), size=0, now=datetime.now(UTC))
+
+    monkeypatch.setattr(runs, "find", too_early)
+    assert imports.take(path)["made"] == 1
+    assert runs.find is find
+    assert imports.rows("SELECT count(*) FROM import_run WHERE NOT dry_run") == [(1,)]
+
+
+def test_who_is_registered_between_the_two_questions_of_a_second_attempt_is_known(
+    imports: Imports, place: Place, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def and_then(cursor: Any, people: Any, secrets: Any) -> Any:
+        found = standing.taken(cursor, people, secrets)
+        service.app.register(1)
+        return found
+
+    monkeypatch.setattr(writing, "taken", and_then)
+    wrote, (piece,) = writer(place, written(tmp_path, [row(1), row(2)]), dry_run=True)
+    assert wrote.write(piece) == Counts(2, 1, 1, 0)
+
+
+def test_a_dry_run_tells_of_card_ids_that_are_taken(imports: Imports, service: Service, tmp_path: Path) -> None:
+    service.app.register(1)
+    with service.session() as session:
+        session.execute(text("UPDATE identity_document SET closed_at = now()"))
+    path = written(tmp_path, [row(1), row(2)])
+    assert imports.take(path, "--dry-run") == imports.take(path) == {"rows": 2, "made": 1, "known": 0, "bad": 1}
+
+
+def test_what_was_wrong_is_told_also_when_the_import_stops(
+    imports: Imports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "MOST_SLIPS", 1)
+    path = written(tmp_path, [row(1, phone="1"), *(row(n) for n in range(30))])
+    path.write_bytes(path.read_bytes() + b'"x,01,1,1\n' * 3)
+    result = imports.run("import", str(path), "--workers", "1", "--piece-kib", "1")
+    assert (result.exit_code, "no CSV" in result.output) == (1, True)
+    assert faults(tmp_path / "people.csv.errors.csv") == [(2, "phone", "phone-form")]
+
+
+def test_a_place_for_the_errors_that_cannot_be_written_is_told_at_the_start(imports: Imports, tmp_path: Path) -> None:
+    path = written(tmp_path, [row(1)])
+    result = imports.run("import", str(path), "--errors", str(tmp_path / "nowhere" / "errors.csv"))
+    assert (result.exit_code, "Cannot write" in result.output) == (1, True)
+    assert imports.people() == 0
+
+
+def test_an_error_file_that_fails_leaves_no_draft(
+    imports: Imports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, [row(1, phone="1")])
+
+    def fails(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "_write_csv", fails)
+    assert imports.run("import", str(path)).exit_code == 1
+    assert [each.name for each in tmp_path.iterdir()] == ["people.csv"]
+
+
+@pytest.mark.parametrize("interrupts", [1, 2])
+def test_a_worker_that_hangs_does_not_outlive_ctrl_c(monkeypatch: pytest.MonkeyPatch, interrupts: int) -> None:
+    monkeypatch.setattr(pool, "_COMMAND", [sys.executable, "-c", "import time; time.sleep(600)"])
+    monkeypatch.setattr(pool, "_PATIENCE", 0.5 if interrupts == 1 else 600)
+    for at in range(interrupts):
+        Timer(1 + at, os.kill, (os.getpid(), signal.SIGINT)).start()
+    pieces = iter([Piece(0, 0, 2, b"x\n")])
+    with pytest.raises(KeyboardInterrupt):
+        pool.write_pieces(pieces, workers=1, order={}, tell=lambda size, counts: None)
+
+
+def test_an_operator_vouches_for_the_register(imports: Imports, tmp_path: Path) -> None:
+    imports.take(written(tmp_path, [row(1, level="external-match")]), EHC_AUTHORITY_URL="http://127.0.0.1:1",
+                 EHC_AUTHORITY_KEY_FILE=os.environ["EHC_KEK_FILE"])  # fmt: skip
+    assert imports.rows("SELECT status, level FROM card") == [("active", "external-match")]
+    assert imports.rows("SELECT count(*) FROM identity_proof") == [(0,)]
+
+
+def _print(path: Path, **options: Any) -> bytes:
     from hashlib import sha256
 
     header = path.read_bytes().splitlines()[0].decode().split(",")
-    return runs.fingerprint(sha256(path.read_bytes()).digest(), Options(header, level=Level.DOCUMENT_SEEN))
+    return runs.fingerprint(sha256(path.read_bytes()).digest(), Options(header, level=Level.DOCUMENT_SEEN, **options))
 
 
 def test_ids_tell_when_they_were_made(imports: Imports, tmp_path: Path) -> None:

@@ -1,19 +1,26 @@
 """`/v1/imports`: a file taken in, imported by its job, told of to the client that sent it and to nobody else."""
 
+import io
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
+from ehc import jobs
 from ehc.access import clients
 from ehc.callers import Scope
 from ehc.errors import EhcError
-from ehc.issuer.batch import api, tasks, writing
+from ehc.issuer.batch import api, purging, reading, runs, tasks, uploads, writing
+from ehc.issuer.batch.models import ImportPartRow
+from ehc.issuer.batch.options import Options
 from ehc.place import Place
 from ehc.settings import Settings
+from ehc.worker import upkeep
 from tests.support.imports import csv_bytes, row
 from tests.support.service import Api, Service, citizen_number, told
 
@@ -61,6 +68,11 @@ def accepted(answer: TestResponse) -> str:
 def count(service: Service, table: str) -> int:
     with service.session() as session:
         return int(session.scalars(text(f"SELECT count(*) FROM {table}")).one())
+
+
+def states(service: Service) -> list[str]:
+    with service.session() as session:
+        return list(session.scalars(text("SELECT state FROM import_run ORDER BY id")))
 
 
 def test_a_file_is_imported_by_its_job_and_told_of(service: Service, place: Place, sender: Api) -> None:
@@ -128,7 +140,7 @@ def test_the_same_file_again_is_the_same_import(service: Service, place: Place, 
     others = {accepted(send(sender, data, "?dry_run=true")), accepted(send(sender, data, "?level=clerk")),
               accepted(send(importer(service), data)), accepted(send(sender, data + b"\n"))}  # fmt: skip
     assert len(others | {first}) == 5
-    assert count(service, "import_run") == 5
+    assert sorted(states(service)) == ["done", *["failed"] * 2, *["waiting"] * 4]  # what came again is not kept
     assert count(service, "import_part") == 4
 
 
@@ -146,8 +158,6 @@ def test_a_file_has_a_largest_size(service: Service, sender: Api, size: int, sta
     data = csv_bytes([row(1)])
     data += b"\n" * (size - len(data))
     if chunked:
-        import io
-
         environ = {"wsgi.input": io.BytesIO(data), "wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
         answer = sender.http.post(
             "/v1/imports", headers=sender.headers, content_type="text/csv", environ_overrides=environ
@@ -157,7 +167,8 @@ def test_a_file_has_a_largest_size(service: Service, sender: Api, size: int, sta
     assert answer.status_code == status, answer.text
     if status == 413:
         assert told(answer)["code"] == "body-too-large"
-        assert count(service, "import_run") == count(service, "import_part") == 0
+        assert states(service) == ["failed"]
+        assert count(service, "import_part") == 0
 
 
 @pytest.mark.parametrize(
@@ -239,6 +250,130 @@ def test_a_job_that_is_stopped_goes_on_where_it_was(
     tasks.run_import(place, import_id)
     assert set(again).isdisjoint(wrote)
     assert told(sender.get(f"/v1/imports/{import_id}"))["made"] == 300 == count(service, "card")
+
+
+def test_an_app_does_not_vouch_for_the_register(service: Service, place: Place, sender: Api) -> None:
+    answer = send(sender, csv_bytes([row(1)]), "?level=external-match")
+    assert (answer.status_code, told(answer)["errors"][0]["code"]) == (422, "choice")
+    import_id = accepted(send(sender, csv_bytes([row(1, level="external-match"), row(2, level="clerk")])))
+    tasks.run_import(place, import_id)
+    errors = told(sender.get(f"/v1/imports/{import_id}/errors"))["items"]
+    assert [(each["line"], each["column"], each["code"]) for each in errors] == [(2, "level", "choice")]
+    with service.session() as session:
+        assert session.execute(text("SELECT level, status FROM card")).all() == [("clerk", "active")]
+        assert session.execute(text("SELECT party FROM card_event")).all() == [("resident",)]
+    assert count(service, "identity_proof") == 0
+
+
+def test_while_a_file_comes_in_no_connection_is_held(
+    service: Service, sender: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "PIECE_BYTES", 1024)
+    held = []
+
+    read = uploads._Content.read
+
+    def noted(self: Any, size: int) -> bytes:
+        held.append(service.engine.pool.checkedout())  # type: ignore[attr-defined]  # a pool of the plain kind
+        return read(self, size)
+
+    monkeypatch.setattr(uploads._Content, "read", noted)
+    answer = send(sender, csv_bytes([row(n) for n in range(100)]))
+    accepted(answer)
+    assert len(held) > 3
+    assert set(held) == {0}
+    assert count(service, "import_part") > 2
+
+
+def test_what_breaks_off_leaves_nothing_and_can_be_sent_again(
+    service: Service, place: Place, sender: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "PIECE_BYTES", 1024)
+    monkeypatch.setattr(reading, "MOST_SLIPS", 1)
+    data = csv_bytes([row(n) for n in range(100)])
+    assert send(sender, data + b'"x,01,1,1\n' * 3).status_code == 422
+    assert count(service, "import_part") == count(service, "procrastinate_jobs") == 0
+    tasks.run_import(place, accepted(send(sender, data)))
+    assert count(service, "card") == 100
+
+
+def lose_job(service: Service, how: str) -> None:
+    """What `ehc jobs cancel` does, and what a tenth failure leaves."""
+    with service.session() as session:
+        (job,) = session.scalars(text("SELECT id FROM procrastinate_jobs"))
+        if how == "cancel":
+            jobs.cancel(session, job)
+        else:
+            session.execute(text("UPDATE procrastinate_jobs SET status = 'failed'"))
+
+
+@pytest.mark.parametrize("how", ["cancel", "fail"])
+def test_an_import_whose_job_is_gone_says_so_and_goes_on_when_it_is_sent_again(
+    service: Service, place: Place, sender: Api, how: str
+) -> None:
+    data = csv_bytes([row(1)])
+    import_id = accepted(send(sender, data))
+    path = f"/v1/imports/{import_id}"
+    lose_job(service, how)
+    assert told(sender.get(path))["state"] == "failed"
+    for _ in range(2):
+        answer = send(sender, data)
+        assert (accepted(answer), told(answer)["state"]) == (import_id, "waiting")
+    with service.session() as session:
+        assert session.scalar(text("SELECT count(*) FROM procrastinate_jobs WHERE status = 'todo'")) == 1
+    tasks.run_import(place, import_id)
+    assert told(sender.get(path))["state"] == "done"
+
+
+def test_what_was_given_up_goes_after_its_time(service: Service, place: Place, sender: Api) -> None:
+    kept = accepted(send(sender, csv_bytes([row(1)])))
+    lost = accepted(send(sender, csv_bytes([row(2)]), "?dry_run=true"))
+    with service.session() as session:
+        session.execute(text("DELETE FROM procrastinate_jobs WHERE args->>'run_id' = :run"), {"run": lost})
+        session.execute(text("INSERT INTO import_seen VALUES (:run, '\\x00', '\\x00')"), {"run": lost})
+        options = Options([], actor=f"app:{uuid4()}")
+        half = runs.add(session, options, now=service.clock.now())
+        part = ImportPartRow(run_id=half.id, number=0, first_line=2, data=b"x")
+        session.add(part)
+    for wait, closed in (
+        (purging.RECEIVING - timedelta(seconds=1), 0),
+        (timedelta(seconds=1), 1),
+        (purging.STOPPED - purging.RECEIVING - timedelta(seconds=1), 1),
+        (timedelta(seconds=1), 2),
+        (timedelta(days=30), 2),
+    ):
+        service.clock.advance(wait.total_seconds())
+        upkeep(place)
+        assert states(service).count("failed") == closed
+    assert (count(service, "import_part"), count(service, "import_seen")) == (1, 0)
+    sender.__post_init__()  # a new token
+    assert told(sender.get(f"/v1/imports/{lost}"))["state"] == "failed"
+    assert accepted(send(sender, csv_bytes([row(2)]), "?dry_run=true")) != lost
+    assert told(sender.get(f"/v1/imports/{kept}"))["state"] == "waiting"
+
+
+def test_a_client_is_told_how_far_it_is(
+    service: Service, place: Place, sender: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "PIECE_BYTES", 4096)
+    data = csv_bytes([row(n) for n in range(300)])
+    path = f"/v1/imports/{accepted(send(sender, data))}"
+    write, seen = writing.Writer.write, []
+
+    def noted(self: writing.Writer, piece: Any) -> Any:
+        service.clock.advance(2)
+        done = write(self, piece)
+        seen.append(told(sender.get(path)))
+        return done
+
+    monkeypatch.setattr(writing.Writer, "write", noted)
+    tasks.run_import(place, path.rpartition("/")[2])
+    first = seen[0]
+    assert (first["size"], first["state"]) == (len(data), "running")
+    assert 0 < first["bytes_done"] < 4097
+    assert first["seconds_left"] == round((len(data) - first["bytes_done"]) * 2 / first["bytes_done"])
+    done = told(sender.get(path))
+    assert (done["bytes_done"], done["seconds_left"]) == (len(data), 0)
 
 
 def test_every_kind_of_error_has_a_status() -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -15,11 +16,11 @@ from ehc.core.documents import Document, check_character
 from ehc.core.ids import uuid7_time
 from ehc.core.names import normal_name
 from ehc.crypto.sealed import BlindIndex, Sealer
-from ehc.issuer.batch import preparing
+from ehc.issuer.batch import preparing, reading
 from ehc.issuer.batch.bulk import BulkIndex, BulkSealer, CardIds
-from ehc.issuer.batch.preparing import Applicant, Fault, prepare
+from ehc.issuer.batch.preparing import APP_LEVELS, LEVELS, Applicant, Fault, prepare
 from ehc.issuer.batch.progress import Progress
-from ehc.issuer.batch.reading import COLUMNS, MOST_LINES, BadFile, Cutter, Record, records
+from ehc.issuer.batch.reading import COLUMNS, LONGEST, MOST_LINES, BadFile, Cutter, Record, records
 from ehc.issuer.batch.reasons import REASONS
 from ehc.issuer.batch.sealing import ids_at
 from tests.support.service import citizen_number
@@ -84,6 +85,7 @@ def test_a_mark_at_the_beginning_and_gb18030_are_read() -> None:
     text = HEAD + "张𠮷,01,1\n"
     assert read(b"\xef\xbb\xbf" + text.encode())[0].cells == ["张𠮷", "01", "1"]
     assert read(text.encode("gb18030"), encoding="gb18030")[0].cells == ["张𠮷", "01", "1"]
+    assert read(f"\ufeff{text}".encode("gb18030"), encoding="gb18030")[0].cells == ["张𠮷", "01", "1"]
 
 
 def test_bytes_of_another_encoding_cost_their_line_alone() -> None:
@@ -111,9 +113,62 @@ def test_names_in_the_header_may_be_in_any_order_and_case() -> None:
     assert Cutter(io.BytesIO(b" ID_Number,NAME,id_type\n").read).header("utf-8") == ["id_number", "name", "id_type"]
 
 
-def test_a_line_without_end_is_refused_before_it_fills_the_memory() -> None:
-    with pytest.raises(BadFile):
-        read(HEAD.encode() + b"x" * (5 * 2**20), size=1 << 18)
+@pytest.mark.parametrize("size", [1000, 1 << 17, 1 << 20])
+@pytest.mark.parametrize("quote", ["", '"'])
+@pytest.mark.parametrize(("longest", "fault"), [(LONGEST, ""), (LONGEST + 1, "length")])
+def test_a_line_that_is_too_long_costs_itself_alone(size: int, quote: str, longest: int, fault: str) -> None:
+    good = "张三,01,1"
+    long = f"{quote}{'x' * (longest - 5 - 2 * len(quote))}{quote},01,2"
+    found = read(f"{HEAD}{good}\n{long}\n{good}\n".encode(), size=size)
+    assert [(record.line, record.fault) for record in found] == [(2, ""), (3, fault), (4, "")]
+
+
+def test_a_line_of_megabytes_is_never_held_as_a_whole() -> None:
+    data = HEAD.encode() + b"x" * (5 * 2**20) + "\n张三,01,1\n".encode()
+    cutter = Cutter(io.BytesIO(data).read)
+    cutter.header("utf-8")
+    first, second = cutter.pieces()
+    assert len(first.data) == LONGEST + 1
+    assert [record.fault for record in records(first.data, first_line=2, encoding="utf-8")] == ["length"]
+    assert (second.first_line, data[second.begins :]) == (3, second.data)
+    (last,) = read(HEAD.encode() + b"x" * (5 * 2**20))
+    assert last.fault == "length"
+
+
+class Counted:
+    """A pattern that counts how much it looked at."""
+
+    def __init__(self, pattern: re.Pattern[bytes]) -> None:
+        self._pattern, self.times, self.examined = pattern, 0, 0
+
+    def match(self, data: bytes, at: int, end: int) -> re.Match[bytes] | None:
+        found = self._pattern.match(data, at, end)
+        self.times += 1
+        self.examined += end - at
+        return found
+
+
+@pytest.mark.parametrize("line", ['"a,\n', 'a,"b\n', '"""\n', 'a","b\n'])
+def test_a_quote_that_is_not_closed_costs_one_look_ahead(monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    counted = Counted(reading._LINES)
+    monkeypatch.setattr(reading, "_LINES", counted)
+    data = (line * 5000).encode()
+    faults = sum(bool(record.fault) for record in records(data, first_line=2, encoding="utf-8"))
+    assert counted.times <= 5000
+    assert counted.examined <= MOST_LINES * len(data)
+    assert faults >= 100 or line == '"""\n'
+
+
+@pytest.mark.parametrize(("slips", "fits"), [(20, True), (21, False)])
+def test_a_file_with_too_many_slips_is_refused(monkeypatch: pytest.MonkeyPatch, slips: int, fits: bool) -> None:
+    monkeypatch.setattr(reading, "MOST_SLIPS", 20)
+    data = (HEAD + "张三,01,1\n" + '"李四,01,2,x\n' * slips).encode()
+    for size in (100, 1 << 20):
+        if fits:
+            assert sum(record.fault == "quote" for record in read(data, size=size)) > 0
+        else:
+            with pytest.raises(BadFile):
+                read(data, size=size)
 
 
 def row(**changes: str) -> tuple[str, ...]:
@@ -147,7 +202,7 @@ numbers = st.builds(
     ),
     st.booleans(),
 )
-others = st.text(st.sampled_from("ab 北京\n\x00\x7f\u3000\u200b1"), max_size=12)
+others = st.text(st.sampled_from("ab 北京\n\x00\x7f\u3000\u200b1'="), max_size=12)
 changes = {
     "name": names,
     "id_number": numbers,
@@ -242,6 +297,17 @@ def test_a_row_that_breaks_rules_tells_each(changes: dict[str, str], faults: lis
 def test_cells_have_a_longest(column: str, longest: int, sign: str) -> None:
     assert isinstance(found(**{column: sign * longest}), Applicant)
     assert isinstance(found(**{column: sign * (longest + 1)}), list)
+
+
+def test_an_app_cannot_vouch_for_the_register() -> None:
+    for level in LEVELS:
+        for cells in (row(level=str(level)), row(level=str(level), name=" 王小明")):
+            prepared = prepare(
+                iter([Record(7, list(cells))]), header=list(COLUMNS), level=Level.CLERK, today=TODAY, levels=APP_LEVELS
+            )
+            wrong = [Fault(7, 0, "level", "choice")] if level is Level.EXTERNAL_MATCH else []
+            assert prepared.faults == wrong
+            assert isinstance(found(level=str(level)), Applicant)
 
 
 def test_a_birth_in_the_future_is_refused_and_one_today_is_not() -> None:

@@ -231,6 +231,8 @@ class Machine(Desk):
         elif kind == "print":
             life.stop_print("expired")
             life.events["printed"] += 1
+        elif kind == "static":
+            life.events["static-code"] += 1
         ends = datetime.fromisoformat(answer["expires_at"]) if answer["expires_at"] else None
         life.codes.append(Shown(kind, answer["code"], at, ends, life.ehc_id))
 

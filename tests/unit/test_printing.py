@@ -1,19 +1,26 @@
 """Printed cards: any reader gets the code back from a 300 dpi print, and the name is on it, whole, in embedded fonts."""
 
 import logging
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import date
 from functools import cache
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock, call
 
+import orjson
 import pypdfium2 as pdfium
 import pytest
 import zxingcpp
 from fontTools.ttLib import TTFont
+from fpdf import FPDF
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageFilter
@@ -21,9 +28,10 @@ from PIL import Image, ImageChops, ImageFilter
 from ehc.cards.states import Level
 from ehc.core.tables import document_types
 from ehc.errors import Unavailable
-from ehc.issuer import fonts
+from ehc.issuer import fonts, printing
 from ehc.issuer.drawing import DOT, PAGES, draw, module_dots, symbol
-from ehc.issuer.printing import Layout, Press, Printed, draw_pdf
+from ehc.issuer.printing import Layout, NotDrawable, Press, Printed, draw_pdf
+from ehc.settings import MAX_ISSUER_NAME
 
 LAYOUTS = list(Layout)
 DPI = 300
@@ -75,7 +83,8 @@ def page(sheet: Printed, layout: Layout) -> Image.Image:
 def words(pdf: bytes) -> str:
     document = pdfium.PdfDocument(pdf)
     try:
-        return str(document[0].get_textpage().get_text_bounded())
+        # The reader takes a hyphen at the end of a line for one that hyphenation put there.
+        return str(document[0].get_textpage().get_text_bounded()).replace("\x02", "-")
     finally:
         document.close()
 
@@ -264,14 +273,65 @@ def test_the_sheet_to_cut_from_has_wording_in_both_languages() -> None:
 @pytest.mark.parametrize("layout", [Layout.A4, Layout.CARD])
 def test_a_card_says_whose_it_is_and_until_when(layout: Layout) -> None:
     said = words(draw(SHEET, layout))
-    for part in ("张三", "居民身份证", "1101************2X", "已核对证件", "2027-01-08", "某某省卫生健康委员会"):
+    for part in ("张三", "居民身份证", "1101************2X", "2027-01-08", "发卡机构 Issuer 某某省卫生健康委员会"):
         assert part in said
+    assert "已核对证件 Document seen" in said
     assert "国家卫生健康委员会监制" in said
     assert "7c3f92a18e04" in said
 
 
-def test_a_sticker_says_the_name_only() -> None:
-    assert flat(words(draw(SHEET, Layout.STICKER))) == "张三"
+def test_a_sticker_says_the_name_and_the_masked_number_only() -> None:
+    assert flat(words(draw(SHEET, Layout.STICKER))) == "张三1101************2X"
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", ["龘", "𪚥", "靐"])
+def test_a_character_of_many_strokes_is_no_black_blob(layout: Layout, name: str) -> None:
+    """Half of its box is white. Drawn bold, the stroke that is meant for 张 fills the gaps: 0.77 and more is ink then."""
+    assert ink(page(replace(SHEET, name=name), layout), layout) < 0.6
+    assert ink(page(SHEET, layout), layout) > 0  # the measure finds a name at all
+
+
+def ink(picture: Image.Image, layout: Layout) -> float:
+    """The part of the box around the first character of the name that is ink."""
+    corner = {Layout.A4: (62.2 + 2.5, 56.0 + 13.7), Layout.CARD: (2.5, 13.7), Layout.STICKER: (30.0, 2.0)}[layout]
+    left, top = (round(at / DOT) for at in corner)
+    glyph = picture.crop((left, top, left + round(5.6 / DOT), top + round(6.4 / DOT)))
+    black = glyph.crop(ImageChops.invert(glyph).getbbox())
+    return 1 - sum(level * count for level, count in enumerate(black.histogram())) / 255 / black.width / black.height
+
+
+def lines_of(name: str, width: float, *, size: float = 14) -> list[str]:
+    with fonts.Typesetter(FPDF(unit="mm")) as type_:
+        return type_.wrap(name, size=size, width=width)
+
+
+@pytest.mark.parametrize("width", [7, 10, 12, 15, 20, 25, 30, 40])
+@pytest.mark.parametrize("name", ["阿依古丽·买买提·阿卜杜热依木", "A·B·C·D·E·F·G·H·I·J·K", "阿·依·古·丽·买"])
+def test_the_dot_within_a_name_begins_no_line(name: str, width: float) -> None:
+    lines = lines_of(name, width)
+    assert "".join(lines) == name
+    assert not [line for line in lines if line.startswith("·")]
+
+
+def test_a_double_name_is_broken_after_its_hyphen() -> None:
+    assert lines_of("GONZALEZ-RODRIGUEZ Y MONTE", 32) == ["GONZALEZ-", "RODRIGUEZ Y", "MONTE"]
+    assert lines_of("张-三", 11) == ["张-", "三"]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_name_gets_smaller_before_a_word_of_it_is_cut(layout: Layout) -> None:
+    pdf = draw(replace(SHEET, name="ANNA PAPADOPOULOS"), layout)
+    assert "PAPADOPOULOS" in words(pdf)
+
+
+def test_a_mark_in_a_name_and_the_mark_for_a_character_are_drawn_alike() -> None:
+    """Also in their weight: one that came with the name is one that somebody else could not print."""
+    for layout in (Layout.CARD, Layout.STICKER):
+        given = page(replace(SHEET, name="张〓"), layout)
+        drawn = page(replace(SHEET, name="张\U000323af"), layout)
+        left, top, right, bottom = {Layout.CARD: (24, 153, 530, 236), Layout.STICKER: (354, 0, 590, 94)}[layout]
+        assert given.crop((left, top, right, bottom)) == drawn.crop((left, top, right, bottom))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -332,11 +392,93 @@ def test_the_drawing_process_gives_the_same_pdf(press: Press) -> None:
     assert draw_pdf(SHEET, Layout.STICKER) == draw(SHEET, Layout.STICKER)
 
 
-def test_a_sheet_that_cannot_be_drawn_is_refused_and_the_next_one_drawn(press: Press) -> None:
+def test_a_sheet_that_cannot_be_drawn_is_refused_and_the_next_one_drawn(
+    press: Press, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for wrong in (replace(SHEET, code="69A"), replace(SHEET, level="?"), replace(SHEET, id_type="00")):
-        with pytest.raises(ValueError, match=r"^this sheet cannot be drawn$"):
-            press.draw(wrong, Layout.CARD)
+        with monkeypatch.context() as heard:
+            heard.setattr(printing, "log", Mock())
+            with pytest.raises(NotDrawable):
+                press.draw(wrong, Layout.CARD)
+            kind = "KeyError" if wrong.id_type == "00" else "ValueError"
+            assert printing.log.mock_calls == [call.error("sheet not drawn", error=kind, layout=Layout.CARD)]
     assert press.draw(SHEET, Layout.STICKER).startswith(b"%PDF-")
+
+
+def test_whatever_goes_wrong_while_drawing_is_an_answer_and_tells_its_kind_only() -> None:
+    script = """
+from ehc.issuer import drawing
+def draw(sheet, layout):
+    raise RecursionError(sheet.name)
+drawing.draw = draw
+drawing.main()
+"""
+    order = orjson.dumps({"layout": "card", "sheet": asdict(SHEET)}) + b"\n"
+    ended = subprocess.run([sys.executable, "-c", script], input=order * 2, capture_output=True, check=True, timeout=60)
+    assert ended.stdout == (len("RecursionError").to_bytes(8, "big") + b"RecursionError") * 2
+    assert not ended.stderr
+
+
+def test_a_drawing_process_that_hangs_is_ended_and_the_next_one_draws() -> None:
+    press = Press(patience=10)
+    press.draw(SHEET, Layout.STICKER)
+    child = press._process
+    assert child is not None
+    os.kill(child.pid, signal.SIGSTOP)
+    press._patience = 0.3
+    began = time.monotonic()
+    with pytest.raises(Unavailable):
+        press.draw(SHEET, Layout.STICKER)
+    assert time.monotonic() - began < 5
+    assert child.wait(10) == -signal.SIGKILL
+    press._patience = 20
+    assert press.draw(SHEET, Layout.STICKER).startswith(b"%PDF-")
+    press.close()
+
+
+def test_whoever_waits_too_long_for_the_press_is_sent_away(press: Press) -> None:
+    press._patience = 0.1
+    with press._lock, pytest.raises(Unavailable) as refused:
+        press.draw(SHEET, Layout.STICKER)
+    assert refused.value.retry_after == 5
+
+
+def test_nobody_is_given_the_sheet_of_whoever_gave_up_before(press: Press, monkeypatch: pytest.MonkeyPatch) -> None:
+    press.draw(SHEET, Layout.STICKER)
+
+    def interrupted(*_: Any) -> bytes:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(printing, "_heard", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            press.draw(SHEET, Layout.STICKER)
+    other = replace(SHEET, name="李四")
+    assert press.draw(other, Layout.STICKER) == draw(other, Layout.STICKER)
+
+
+def test_the_drawing_process_knows_neither_the_database_nor_a_key(
+    press: Press, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("EHC_DATABASE_URL", "EHC_KEK_FILE", "PGPASSWORD"):
+        monkeypatch.setenv(name, "a-secret-of-ours")
+    press.draw(SHEET, Layout.STICKER)
+    assert press._process is not None
+    told = Path(f"/proc/{press._process.pid}/environ").read_bytes()
+    assert b"a-secret-of-ours" not in told
+    assert b"EHC_" not in told
+
+
+def test_the_longest_name_of_an_issuer_can_be_read() -> None:
+    document = pdfium.PdfDocument(draw(replace(SHEET, issuer="某" * MAX_ISSUER_NAME), Layout.CARD))
+    try:
+        page = document[0].get_textpage()
+        boxes = [page.get_charbox(at) for at in range(page.count_chars()) if page.get_text_range(at, 1) == "某"]
+    finally:
+        document.close()
+    assert len(boxes) == MAX_ISSUER_NAME
+    heights = [(top - bottom) * 25.4 / 72 for _, bottom, _, top in boxes]
+    assert min(heights) > 1.3  # millimetres, as the characters of a dictionary
 
 
 def test_a_drawing_process_that_died_is_started_again(press: Press) -> None:

@@ -108,3 +108,10 @@ def test_a_demo_key_is_refused_outside_the_demo(tmp_path: Path) -> None:
 def test_the_service_does_not_start_without_its_key(tmp_path: Path) -> None:
     with pytest.raises(KekError):
         create_app(settings(EHC_KEK_FILE=str(tmp_path / "nothing")))
+
+
+@pytest.mark.parametrize("name", ["", " ", "某" * 41, "某省\n卫健委", "某省\u200b"])
+def test_an_issuer_has_a_name_that_a_card_has_room_for(name: str) -> None:
+    with pytest.raises(SettingsError):
+        settings(EHC_ISSUER_NAME=name)
+    assert settings(EHC_ISSUER_NAME="某" * 40).issuer_name == "某" * 40

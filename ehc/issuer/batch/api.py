@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from flask import Blueprint, Response, request
+from sqlalchemy.orm import Session
 
 from ehc.callers import Scope
 from ehc.cards.states import Level
@@ -14,11 +15,12 @@ from ehc.db import UnitOfWork
 from ehc.errors import EhcError, Text
 from ehc.issuer.batch import runs, uploads
 from ehc.issuer.batch.holding import ImportRuns
+from ehc.issuer.batch.models import ImportRunRow
 from ehc.issuer.batch.options import Options
 from ehc.issuer.batch.pool import ImportStopped
 from ehc.issuer.batch.reading import ENCODINGS, PIECE_BYTES, BadFile
 from ehc.issuer.batch.runs import ImportIncomplete, NoSuchImport
-from ehc.issuer.batch.schemas import ErrorsOut, ErrorsQuery, ImportOut, ImportQuery, errors_out, import_out
+from ehc.issuer.batch.schemas import ErrorsOut, ErrorsQuery, ImportOut, ImportQuery, Seen, errors_out, import_out
 from ehc.issuer.batch.uploads import UploadTooLarge
 from ehc.web import parsing
 from ehc.web.answers import Answer
@@ -85,16 +87,15 @@ def imports_blueprint(deps: ImportDeps) -> Blueprint:
         read = request.stream.read
         run = uploads.receive(deps.work, read, options, most=deps.most_bytes, sealer=deps.sealer(), now=now)
         with deps.work() as session:
-            counts = runs.counts(session, run.id)
-        return Answer(import_out(run, counts, now=now), 202, {"Location": f"/v1/imports/{run.id}"}).response()
+            seen = _seen(session, run)
+        return Answer(import_out(seen, now=now), 202, {"Location": f"/v1/imports/{run.id}"}).response()
 
     @bp.get("/<uuid:import_id>")
     @operation("Read an import", answers={200: ImportOut}, scope=Scope.BATCH, problems=(404,))
     def get_import(import_id: UUID) -> Response:
         with deps.work() as session:
-            run = runs.of_client(session, import_id, caller().id)
-            counts = runs.counts(session, run.id)
-        return Answer(import_out(run, counts, now=deps.clock.now())).response()
+            seen = _seen(session, runs.of_client(session, import_id, caller().id))
+        return Answer(import_out(seen, now=deps.clock.now())).response()
 
     @bp.get("/<uuid:import_id>/errors")
     @operation(
@@ -113,6 +114,11 @@ def imports_blueprint(deps: ImportDeps) -> Blueprint:
         return Answer(errors_out(faults, limit=limit)).response()
 
     return bp
+
+
+def _seen(session: Session, run: ImportRunRow) -> Seen:
+    stopped = uploads.has_stopped(session, run)
+    return Seen(run, runs.counts(session, run.id), runs.bytes_done(session, run.id), stopped)
 
 
 def _encoding() -> str:

@@ -3,25 +3,33 @@
 import csv
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from hashlib import file_digest
+from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO, Protocol, TextIO
 from uuid import UUID
 
+from sqlalchemy.exc import IntegrityError
+
 from ehc.errors import Text
 from ehc.issuer.batch import runs
-from ehc.issuer.batch.holding import held
+from ehc.issuer.batch.holding import held, under_way
 from ehc.issuer.batch.models import ImportRunRow
 from ehc.issuer.batch.options import Options
-from ehc.issuer.batch.pool import Used, write_pieces
+from ehc.issuer.batch.pool import Used, file_changed, write_pieces
 from ehc.issuer.batch.preparing import Fault
 from ehc.issuer.batch.reading import BadFile, Cutter, Piece
 from ehc.issuer.batch.reasons import REASONS
 from ehc.issuer.batch.worker import usage
 from ehc.issuer.batch.writing import Counts
 from ehc.place import Place
+
+_BLOCK = 1 << 20
+
+
+class RunSpoiled(BadFile):
+    """An earlier start wrote another piece than this file has in its place."""
 
 
 class Teller(Protocol):
@@ -55,25 +63,26 @@ class ImportFile:
         self._workers, self._teller = workers, teller
         self._cut = self._rows_now = 0
         self._used = Used()
+        self.run_id: UUID | None = None
+        """The run, once there is one: what was wrong so far can be told also of one that stopped."""
 
     def run(self, *, again: bool) -> Report:
         """Import the file, or go on with it. One that was imported already is only reported on, unless `again`.
 
-        Raises `BadFile`, `ImportRuns`, `ImportStopped`, `ImportIncomplete`. What was written then stays.
+        Raises `BadFile`, `ImportRuns`, `ImportStopped`, `ImportIncomplete`. What was written then stays. What is written is
+        what was hashed: a file that changes meanwhile is noticed before a changed piece is written.
         """
         began = time.monotonic()
         with self._path.open("rb") as file:
             state = _state(file)
-            content = file_digest(file, "sha256").digest()
-            file.seek(0)
-            cutter = Cutter(file.read, size=self._options.piece_bytes)
+            content = _Hashed(file)
+            cutter = Cutter(content.read, size=self._options.piece_bytes)
             options = replace(self._options, header=cutter.header(self._options.encoding))
-            run = self._begun(runs.fingerprint(content, options), options, size=state[0], again=again)
+            run = self._begun(runs.fingerprint(content.digest, options), options, size=state[0], again=again)
+            self.run_id = run.id
             if run.finished_at is None:
                 with held(self._place, run.id):
-                    self._write(cutter, run, options)
-                    _require_same(state, _state(file))
-                    self._finish(run)
+                    self._go_on(cutter, run, options, lambda: _require_same(state, _state(file)))
         return self._report(run, time.monotonic() - began)
 
     def _begun(self, print_: bytes, options: Options, *, size: int, again: bool) -> ImportRunRow:
@@ -81,7 +90,35 @@ class ImportFile:
             found = runs.find(session, print_)
             if found is not None and (found.finished_at is None or not again):
                 return found
-            return runs.begin(session, print_, options, size=size, now=self._place.clock.now())
+            try:
+                with session.begin_nested():
+                    return runs.begin(session, print_, options, size=size, now=self._place.clock.now())
+            except IntegrityError:  # another start of the same file was first: it has the run, or had it
+                found = runs.find(session, print_)
+                if found is None:
+                    raise under_way() from None
+                return found
+
+    def _go_on(self, cutter: Cutter, run: ImportRunRow, options: Options, check: Callable[[], None]) -> None:
+        """Do what is missing, unless another start has done it while this one waited for it."""
+        if self._reloaded(run).finished_at is not None:
+            return
+        try:
+            self._write(cutter, run, options)
+        except RunSpoiled:
+            with self._place.patient_work() as session:
+                now = self._place.clock.now()
+                runs.fail(session, session.get_one(ImportRunRow, run.id), why="other-pieces", now=now)
+            raise
+        check()
+        self._finish(run)
+
+    def _reloaded(self, run: ImportRunRow) -> ImportRunRow:
+        with self._place.patient_work() as session:
+            found = session.get_one(ImportRunRow, run.id)
+        if found.state == runs.FAILED:
+            raise _spoiled()
+        return found
 
     def _write(self, cutter: Cutter, run: ImportRunRow, options: Options) -> None:
         with self._place.patient_work() as session:
@@ -89,13 +126,16 @@ class ImportFile:
         order = {"run": str(run.id), "file": str(self._path.resolve()), "options": options.told()}
         self._used = write_pieces(self._missing(cutter, done), workers=self._workers, order=order, tell=self._tell)
 
-    def _missing(self, cutter: Cutter, done: set[int]) -> Iterator[Piece]:
+    def _missing(self, cutter: Cutter, done: Mapping[int, bytes]) -> Iterator[Piece]:
         for piece in cutter.pieces():
             self._cut += 1
-            if piece.number in done:
+            written = done.get(piece.number)
+            if written is None:
+                yield piece
+            elif written == piece.digest:
                 self._teller.skip(len(piece.data))
             else:
-                yield piece
+                raise _spoiled()
 
     def _tell(self, size: int, counts: Counts) -> None:
         self._rows_now += counts.rows
@@ -103,7 +143,8 @@ class ImportFile:
 
     def _finish(self, run: ImportRunRow) -> None:
         with self._place.patient_work() as session:
-            runs.finish(session, session.merge(run), pieces=self._cut, now=self._place.clock.now())
+            row = session.get_one(ImportRunRow, run.id, with_for_update=True)
+            runs.finish(session, row, pieces=self._cut, now=self._place.clock.now())
 
     def _report(self, run: ImportRunRow, seconds: float) -> Report:
         with self._place.patient_work() as session:
@@ -119,16 +160,32 @@ def write_faults(place: Place, run_id: UUID, path: Path) -> None:
 
     Replaces the file at once, when it is whole. UTF-8 with a mark, which spreadsheets need.
     """
-    draft = path.with_name(path.name + ".new")
+    draft = _draft(path)
+    try:
+        with (
+            place.patient_work() as session,
+            os.fdopen(_opened(draft), "w", encoding="utf-8-sig", newline="") as out,
+        ):
+            _write_csv(out, runs.faults(session, run_id))
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def require_room(path: Path) -> None:
+    """Raises `OSError` where `write_faults` could not write its file."""
+    os.close(_opened(_draft(path)))
+    _draft(path).unlink()
+
+
+def _draft(path: Path) -> Path:
+    return path.with_name(path.name + ".new")
+
+
+def _opened(draft: Path) -> int:
     draft.unlink(missing_ok=True)
-    with (
-        place.patient_work() as session,
-        os.fdopen(
-            os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8-sig", newline=""
-        ) as out,
-    ):
-        _write_csv(out, runs.faults(session, run_id))
-    draft.replace(path)
+    return os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
 
 
 def _write_csv(out: TextIO, faults: Iterable[Fault]) -> None:
@@ -140,12 +197,40 @@ def _write_csv(out: TextIO, faults: Iterable[Fault]) -> None:
 
 def _require_same(before: tuple[int, int], after: tuple[int, int]) -> None:
     if before != after:
-        raise BadFile(
-            Text(
-                "导入期间文件被修改，请确认文件完整后重新导入。",
-                "The file changed while it was imported. See that it is whole, then import it again.",
-            )
+        raise file_changed()
+
+
+def _spoiled() -> RunSpoiled:
+    return RunSpoiled(
+        Text(
+            "此前的导入写入的内容与该文件不一致，已作废；再次运行同一命令会从头核对整个文件。",
+            "An earlier start wrote other rows than this file holds, so that run is void. The same command again goes"
+            " through the whole file anew.",
         )
+    )
+
+
+class _Hashed:
+    """A file hashed from beginning to end, and read again: the same bytes, or `BadFile` before any other is given."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        whole = sha256()
+        self._file, self._blocks, self._held = file, list[bytes](), b""
+        while block := file.read(_BLOCK):
+            whole.update(block)
+            self._blocks.append(sha256(block).digest())
+        file.seek(0)
+        self.digest = whole.digest()
+        self._coming = iter(self._blocks)
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes; none at the end."""
+        if not self._held:
+            self._held = self._file.read(_BLOCK)
+            if next(self._coming, b"") != (sha256(self._held).digest() if self._held else b""):
+                raise file_changed()
+        part, self._held = self._held[:size], self._held[size:]
+        return part
 
 
 def _state(file: BinaryIO) -> tuple[int, int]:

@@ -25,12 +25,13 @@ from ehc.db import Base
 class ImportRunRow(Base):
     """One import. `fingerprint` is SHA-256 over the content and the options: by it the same import is taken up again.
 
+    `receiving` while its content comes over the API; `failed` is for good: the same content again is another run.
     `client_id` is the client that sent it, NULL for an operator's. The counts are set when it is done.
     """
 
     __tablename__ = "import_run"
     __table_args__ = (
-        CheckConstraint("state IN ('waiting', 'running', 'done')", name="state"),
+        CheckConstraint("state IN ('receiving', 'waiting', 'running', 'done', 'failed')", name="state"),
         Index("uq_import_run_open", "fingerprint", unique=True, postgresql_where=text("finished_at IS NULL")),
     )
 
@@ -60,6 +61,10 @@ class ImportPieceRow(Base):
     run_id: Mapped[UUID] = mapped_column(ForeignKey("import_run.id"), primary_key=True)
     number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     first_line: Mapped[int] = mapped_column(BigInteger)
+    size: Mapped[int] = mapped_column(Integer)
+    """Bytes."""
+    digest: Mapped[bytes] = mapped_column(LargeBinary)
+    """SHA-256 of what was written: whoever goes on with the run cuts the same piece, or the run has failed."""
     rows: Mapped[int] = mapped_column(Integer, default=0)
     made: Mapped[int] = mapped_column(Integer, default=0)
     known: Mapped[int] = mapped_column(Integer, default=0)

@@ -23,6 +23,11 @@ class Options:
     dry_run: bool = False
     piece_bytes: int = PIECE_BYTES
 
+    @property
+    def of_app(self) -> bool:
+        """Whether an app sent it: it vouches for its own eyes and for no register."""
+        return self.actor != OPERATOR
+
     def told(self) -> dict[str, Any]:
         """As JSON. No personal data."""
         return {

@@ -6,7 +6,7 @@ only what `read_person` would leave as it is; a property test holds the two toge
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
@@ -16,10 +16,12 @@ from ehc.core.documents import CITIZEN_ID, check_character
 from ehc.core.tables import ethnicities, ethnicity, provinces, sex, sexes
 from ehc.errors import FieldError, InvalidValue
 from ehc.issuer.applications import Application, Proof, read_person
-from ehc.issuer.batch.reading import COLUMNS, Record, cell_getter
+from ehc.issuer.batch.reading import COLUMNS, Record, bare, cell_getter
 
 LEVELS: tuple[Level, ...] = tuple(level for level in Level if level is not Level.NONE)
 """What a row, or a whole file, may say of how its people were proved."""
+APP_LEVELS: tuple[Level, ...] = tuple(level for level in LEVELS if level is not Level.EXTERNAL_MATCH)
+"""What an app's file may say: a match is the register's own word."""
 
 # Longest cells, as in the bodies of `POST /v1/cards`.
 _LONGEST = {"name": 128, "id_type": 3, "id_number": 64, "phone": 32, "address": 256, "employer": 128, "reference": 128}
@@ -28,7 +30,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 _SEXES = {name: sex(name) for entry in sexes().values() for name in (entry.code, entry.name_en)} | {"": None}
 _NATIONS = {name: ethnicity(name) for e in ethnicities().values() for name in (e.code, e.name_zh)} | {"": None}
-_LEVELS = {str(level): level for level in LEVELS}
+_Levels = Mapping[str, Level]
+_LEVELS: _Levels = {str(level): level for level in LEVELS}
 
 # Blocks of ideographs that neither NFC nor the other rules for names touch.
 _PLAIN_NAME = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]{1,64}")
@@ -69,13 +72,15 @@ class Prepared:
     rows: int
     applicants: list[Applicant]
     faults: list[Fault]
-    bad: int
 
 
-def prepare(rows: Iterator[Record], *, header: list[str], level: Level, today: date) -> Prepared:
-    """The rows of a piece read. `level` is for rows that do not say their own."""
+def prepare(
+    rows: Iterator[Record], *, header: list[str], level: Level, today: date, levels: Sequence[Level] = LEVELS
+) -> Prepared:
+    """The rows of a piece read. `level` is for rows that do not say their own, `levels` what they may say."""
     width, cells_of = len(header), cell_getter(header)
-    prepared = Prepared(0, [], [], 0)
+    named = {str(one): one for one in levels}
+    prepared = Prepared(0, [], [])
     for line, cells, fault in rows:
         prepared.rows += 1
         if cells is None or len(cells) != width:
@@ -83,16 +88,15 @@ def prepare(rows: Iterator[Record], *, header: list[str], level: Level, today: d
         else:
             cells.append("")
             row = cells_of(cells)
-            found = _plain(line, row, level, today) or _careful(line, row, level, today)
+            found = _plain(line, row, level, today, named) or _careful(line, row, level, today, named)
         if isinstance(found, Applicant):
             prepared.applicants.append(found)
         else:
             prepared.faults += found
-            prepared.bad += 1
     return prepared
 
 
-def _plain(line: int, row: tuple[str, ...], level: Level, today: date) -> Applicant | None:
+def _plain(line: int, row: tuple[str, ...], level: Level, today: date, levels: _Levels = _LEVELS) -> Applicant | None:
     """The applicant in a row that needs no more than a look; None for any other."""
     name, id_type, number, phone, sex_text, birth, nation, address, employer, level_text, reference = row
     if (
@@ -102,7 +106,7 @@ def _plain(line: int, row: tuple[str, ...], level: Level, today: date) -> Applic
         or not (phone == "" or _PLAIN_PHONE.fullmatch(phone))
         or sex_text not in _SEXES
         or nation not in _NATIONS
-        or not (level_text == "" or level_text in _LEVELS)
+        or not (level_text == "" or level_text in levels)
         or not (_is_plain(address, 256) and _is_plain(employer, 128) and _is_plain(reference, 128))
     ):
         return None
@@ -120,19 +124,21 @@ def _plain(line: int, row: tuple[str, ...], level: Level, today: date) -> Applic
         _NATIONS[nation],
         address or None,
         employer or None,
-        _LEVELS[level_text] if level_text else level,
+        levels[level_text] if level_text else level,
         reference or None,
     )
 
 
 def _is_plain(text: str, longest: int) -> bool:
-    return len(text) <= longest and (text.isprintable() and text == text.strip())
+    return len(text) <= longest and (text.isprintable() and text == text.strip() and text[:1] != "'")
 
 
-def _careful(line: int, row: tuple[str, ...], level: Level, today: date) -> Applicant | list[Fault]:
+def _careful(
+    line: int, row: tuple[str, ...], level: Level, today: date, levels: _Levels = _LEVELS
+) -> Applicant | list[Fault]:
     """The applicant in a row by the rules themselves, or everything that is wrong with it."""
-    cells = {name: _LINE_FEEDS.sub(" ", cell).strip() for name, cell in zip(COLUMNS, row, strict=True)}
-    wrong = [(name, code) for name, cell in cells.items() if (code := _cell_fault(name, cell))]
+    cells = {name: bare(_LINE_FEEDS.sub(" ", cell).strip()) for name, cell in zip(COLUMNS, row, strict=True)}
+    wrong = [(name, code) for name, cell in cells.items() if (code := _cell_fault(name, cell, levels))]
     known = {name for name, _ in wrong}
     try:
         wanted = Application(
@@ -140,7 +146,7 @@ def _careful(line: int, row: tuple[str, ...], level: Level, today: date) -> Appl
             id_type=cells["id_type"],
             id_number=cells["id_number"],
             phone=cells["phone"] or None,
-            proof=Proof(_LEVELS.get(cells["level"], level), cells["reference"] or None),
+            proof=Proof(levels.get(cells["level"], level), cells["reference"] or None),
             sex=_SEXES.get(cells["sex"]),
             birth_date=date.fromisoformat(cells["birth_date"])
             if cells["birth_date"] and "birth_date" not in known
@@ -173,7 +179,7 @@ def _careful(line: int, row: tuple[str, ...], level: Level, today: date) -> Appl
     )
 
 
-def _cell_fault(name: str, cell: str) -> str:
+def _cell_fault(name: str, cell: str, levels: _Levels) -> str:
     """The code of what is wrong with the shape of a cell; empty if nothing is."""
     if not cell:
         return "required" if name in {"name", "id_type", "id_number"} else ""
@@ -181,6 +187,8 @@ def _cell_fault(name: str, cell: str) -> str:
         return "length"
     if _CONTROL.search(cell):
         return "characters"
+    if name == "level":
+        return "" if cell in levels else "choice"
     return "" if _SHAPES.get(name, _anything)(cell) else "date" if name == "birth_date" else "choice"
 
 
@@ -198,7 +206,6 @@ def _is_day(cell: str) -> bool:
 _SHAPES: dict[str, Callable[[str], bool]] = {
     "sex": _SEXES.__contains__,
     "nation": _NATIONS.__contains__,
-    "level": _LEVELS.__contains__,
     "birth_date": _is_day,
 }
 

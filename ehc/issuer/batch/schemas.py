@@ -3,13 +3,15 @@
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
 
+from ehc.issuer.batch import runs
 from ehc.issuer.batch.models import ImportRunRow
-from ehc.issuer.batch.preparing import LEVELS, Fault
+from ehc.issuer.batch.preparing import APP_LEVELS, Fault
 from ehc.issuer.batch.reasons import REASONS
 from ehc.issuer.batch.writing import Counts
 from ehc.web.answers import instant
@@ -25,7 +27,7 @@ class ImportQuery(Schema):
 
     dry_run = choice(["true", "false"], load_default="false", about="true: check everything, write nobody.")
     level = choice(
-        list(map(str, LEVELS)), load_default="document-seen", about="How people were proved whose row does not say."
+        list(map(str, APP_LEVELS)), load_default="document-seen", about="How people were proved whose row does not say."
     )
 
 
@@ -58,13 +60,20 @@ class ImportOut(Schema):
     """An import."""
 
     import_id = fields.UUID(required=True)
-    state = fields.String(required=True, validate=validate.OneOf(["waiting", "running", "done"]))
+    state = fields.String(
+        required=True,
+        validate=validate.OneOf([runs.WAITING, runs.RUNNING, runs.DONE, runs.FAILED]),
+        metadata={"description": "failed: it stopped. Send the same file again; it goes on where it was."},
+    )
     dry_run = fields.Boolean(required=True)
     rows = fields.Integer(required=True, metadata={"description": "Gone through so far."})
     made = fields.Integer(required=True, metadata={"description": "New cards."})
     known = fields.Integer(required=True, metadata={"description": "People who had a card; this app sees it now."})
     bad = fields.Integer(required=True, metadata={"description": "Rows that were not imported; see errors."})
+    size = fields.Integer(required=True, metadata={"description": "Bytes of the file."})
+    bytes_done = fields.Integer(required=True, metadata={"description": "Gone through so far."})
     rows_per_second = fields.Float(required=True, allow_none=True)
+    seconds_left = fields.Integer(required=True, allow_none=True, metadata={"description": "At the rate so far."})
     created_at = fields.AwareDateTime(required=True)
     finished_at = fields.AwareDateTime(required=True, allow_none=True)
 
@@ -85,15 +94,31 @@ class ErrorsOut(Schema):
     next = fields.String(required=True, allow_none=True)
 
 
-def import_out(run: ImportRunRow, counts: Counts, *, now: datetime) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Seen:
+    """An import at a moment: its counts, the bytes that it has gone through, and whether nothing works on it any more."""
+
+    run: ImportRunRow
+    counts: Counts
+    bytes_done: int
+    stopped: bool
+
+
+def import_out(seen: Seen, *, now: datetime) -> dict[str, Any]:
     """An import as its client sees it."""
+    run, counts, stopped = seen.run, seen.counts, seen.stopped
     seconds = ((run.finished_at or now) - run.started_at).total_seconds() if run.started_at else 0.0
+    done = run.size if run.state == runs.DONE else min(seen.bytes_done, run.size)
+    left = round((run.size - done) * seconds / done) if done and not stopped and run.state != runs.FAILED else None
     return {
         "import_id": str(run.id),
-        "state": run.state,
+        "state": runs.FAILED if stopped else run.state,
         "dry_run": run.dry_run,
         **counts._asdict(),
+        "size": run.size,
+        "bytes_done": done,
         "rows_per_second": round(counts.rows / seconds, 1) if seconds > 0 else None,
+        "seconds_left": left,
         "created_at": instant(run.created_at),
         "finished_at": instant(run.finished_at) if run.finished_at else None,
     }

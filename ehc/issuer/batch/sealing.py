@@ -4,7 +4,7 @@ It does what registration does (`residents.store`, `issuer.registry`), for thous
 together, a row is laid out as bytes without an object of its own. Tests open what is written with the ordinary code.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
@@ -25,6 +25,7 @@ TABLES = {
     " security_key_version, version, created_at, status_changed_at",
     "card_event": "id, card_serial, action, new_status, level, evidence, changed, party, actor, at",
     "card_grant": "card_serial, client_id, created_at",
+    "identity_proof": "id, card_serial, asked_at, tries",
 }
 """What an import writes, in this order: `identity_document` early, since it decides who is new."""
 
@@ -56,8 +57,11 @@ class Frame:
     secrets: Secrets
     now: datetime
     actor: str
-    first_status: dict[Level, CardStatus]
+    first_status: Mapping[Level, CardStatus]
     client_id: UUID | None
+    party: Party = Party.STAFF
+    asking: bool = False
+    """Whether the identity authority has to be asked about each card: the question is left open, for its sweep."""
 
 
 @dataclass
@@ -84,8 +88,9 @@ def mark(applicants: Iterable[Applicant], secrets: Secrets) -> list[Marked]:
 def seal(people: Sequence[Marked], serials: Sequence[int], frame: Frame) -> Sealed:
     """Rows for new people with the serials their cards are to have. One order for all tables: that of `people`."""
     rows, ids = _Rows(frame, len(people)), ids_at(frame.now, 4 * len(people))
+    questions = ids_at(frame.now, len(people)) if frame.asking else ()
     parts: dict[str, list[bytes]] = {table: [_SIGNATURE] for table in TABLES}
-    residents, documents, cards, events, grants = parts.values()
+    residents, documents, cards, events, grants, proofs = parts.values()
     for at, (person, number) in enumerate(zip(people, serials, strict=True)):
         owner, paper, card, event = ids[4 * at : 4 * at + 4]
         serial = _LONG + number.to_bytes(8, "big")
@@ -94,8 +99,12 @@ def seal(people: Sequence[Marked], serials: Sequence[int], frame: Frame) -> Seal
         cards.append(rows.card(person, owner, paper, card, serial))
         events.append(rows.event(person.applicant, event, serial))
         grants.append(rows.grant(serial))
+        if questions:
+            proofs.append(rows.question(questions[at], serial))
     if frame.client_id is None:
         del parts["card_grant"]
+    if not frame.asking:
+        del parts["identity_proof"]
     copies = {table: b"".join((*written, _TRAILER)) for table, written in parts.items()}
     return Sealed(copies, ids[2::4])
 
@@ -115,7 +124,7 @@ class _Rows:
         self._resident_end = version + self._now
         self._card_end = _short(secrets.security_key_version) + version + self._now + self._now
         self._states = {level: _text(status) + _text(level) for level, status in frame.first_status.items()}
-        self._event_end = _EMPTY_TEXTS + _text(Party.STAFF) + _text(frame.actor) + self._now
+        self._event_end = _EMPTY_TEXTS + _text(frame.party) + _text(frame.actor) + self._now
         self._grant_end = (_ID + frame.client_id.bytes if frame.client_id else _NULL) + self._now
 
     def resident(self, who: Applicant, owner: bytes) -> bytes:
@@ -176,6 +185,9 @@ class _Rows:
 
     def grant(self, serial: bytes) -> bytes:
         return b"\x00\x03" + serial + self._grant_end
+
+    def question(self, proof: bytes, serial: bytes) -> bytes:
+        return b"".join((b"\x00\x04", _ID, proof, serial, self._now, _short(0)))
 
 
 def ids_at(now: datetime, count: int) -> list[bytes]:

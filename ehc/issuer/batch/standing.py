@@ -27,7 +27,8 @@ _KNOWN = """
 """
 # The live card of a person; where there is none, the newest of the others, as `cards.store.of_resident` has it.
 _CARDS = """
-    SELECT DISTINCT ON (resident_id) resident_id, serial, status FROM card WHERE resident_id = ANY(%b)
+    SELECT DISTINCT ON (resident_id) resident_id, serial, status FROM card
+    WHERE resident_id = ANY(%b) AND kind = 'formal'
     ORDER BY resident_id, status = ANY(%b) DESC, serial DESC
 """
 _FORMER = """

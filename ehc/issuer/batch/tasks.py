@@ -10,7 +10,8 @@ from ehc.issuer.batch.models import ImportPartRow, ImportRunRow
 from ehc.issuer.batch.options import Options
 from ehc.issuer.batch.uploads import piece_of
 from ehc.issuer.batch.writing import Writer
-from ehc.issuer.registry import Registry
+from ehc.issuer.outside import identity_authority
+from ehc.issuer.registry import registry_of
 from ehc.place import Place
 
 
@@ -23,17 +24,17 @@ def run_import(place: Place, run_id: str) -> None:
             return
         with place.patient_work() as session:
             done = runs.written(session, run)
-            numbers = sorted(
-                set(session.scalars(select(ImportPartRow.number).where(ImportPartRow.run_id == run))) - done
-            )
-        registry = Registry(place.secrets(), place.settings.reviewed_levels)
+            kept = session.scalars(select(ImportPartRow.number).where(ImportPartRow.run_id == run))
+            numbers = sorted(set(kept) - done.keys())
+        authority = identity_authority(place.settings, place.clock)
+        registry = registry_of(place.settings, place.secrets(), authority=authority)
         writer = Writer(place.patient_work, registry, place.clock, run, options)
         for number in numbers:
             with place.patient_work() as session:
                 piece = piece_of(session, run, number, sealer=registry.secrets.sealer)
             writer.write(piece)
         with place.patient_work() as session:
-            row = session.get_one(ImportRunRow, run)
+            row = session.get_one(ImportRunRow, run, with_for_update=True)
             runs.finish(session, row, pieces=row.pieces or 0, now=place.clock.now())
 
 
@@ -43,6 +44,6 @@ def _begun(place: Place, run_id: UUID) -> Options | None:
         row = session.get(ImportRunRow, run_id)
         if row is None or row.finished_at is not None:
             return None
-        row.state = "running"
+        row.state = runs.RUNNING
         row.started_at = row.started_at or place.clock.now()
         return Options.read(row.options)

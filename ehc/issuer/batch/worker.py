@@ -17,7 +17,7 @@ from uuid import UUID
 from ehc.issuer.batch.options import Options
 from ehc.issuer.batch.reading import Piece
 from ehc.issuer.batch.writing import Writer
-from ehc.issuer.registry import Registry
+from ehc.issuer.registry import registry_of
 from ehc.place import Place
 from ehc.settings import Settings
 
@@ -38,7 +38,7 @@ def _work(order: dict[str, Any]) -> None:
     place = Place(settings, connections=1)
     writer = Writer(
         work=place.patient_work,
-        registry=Registry(place.secrets(), settings.reviewed_levels),
+        registry=registry_of(settings, place.secrets(), authority=None),
         clock=place.clock,
         run_id=UUID(order["run"]),
         options=Options.read(order["options"]),
@@ -52,8 +52,12 @@ def _work(order: dict[str, Any]) -> None:
                 told = json.loads(line)
                 file.seek(told["begins"])
                 data = file.read(told["size"])
-                counts = writer.write(Piece(told["number"], told["begins"], told["first_line"], data))
-                del data
+                piece = Piece(told["number"], told["begins"], told["first_line"], data)
+                if piece.digest.hex() != told["digest"]:
+                    _tell({"failed": "", "changed": True})
+                    return
+                counts = writer.write(piece)
+                del data, piece
                 gc.collect()
                 _tell({"number": told["number"], **counts._asdict(), **usage()})
     finally:

@@ -1,11 +1,12 @@
 """A piece written: people, cards, what was wrong, the audit row and the piece's own row, in one transaction.
 
-Who is known already is asked first; the others go in by COPY, in the order of their document's blind index, so that two
-workers cannot deadlock. Where somebody else registers one of them in between, the unique index refuses the COPY: the
+Who is known already is asked first, and their cards are locked while they gain the grant; the others go in by COPY. Both
+in one order, serials and documents' blind indexes, so that two workers cannot deadlock; the chains of the audit log come
+last, in theirs. Where somebody else registers one of the new people in between, the unique index refuses the COPY: the
 transaction is rolled back and the piece done again, and now that person is known.
 """
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -19,21 +20,34 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from ehc import audit
+from ehc.audit.writing import Act, record_all
+from ehc.cards.states import CardStatus, Party
 from ehc.clock import Clock, local_day
 from ehc.db import UnitOfWork
 from ehc.issuer.batch.options import Options
-from ehc.issuer.batch.preparing import LEVELS, Fault, prepare
+from ehc.issuer.batch.preparing import APP_LEVELS, LEVELS, Fault, prepare
 from ehc.issuer.batch.reading import Piece, records
 from ehc.issuer.batch.sealing import TABLES, Frame, Marked, mark, seal
-from ehc.issuer.batch.standing import Cursor, Standing, seen, standings, taken
+from ehc.issuer.batch.standing import CANCELLED, Cursor, Standing, seen, standings, taken
 from ehc.issuer.registry import Registry
 
 _ATTEMPTS = 20
 
 _SERIALS = "SELECT nextval(pg_get_serial_sequence('card', 'serial')) FROM generate_series(1, %s)"
+# As `cards.store.grant`, for many; a card that was cancelled since it was looked at is locked out, and none can be
+# cancelled until this is committed.
 _GRANT = """
-    INSERT INTO card_grant (card_serial, client_id, created_at)
-    SELECT serial, %s, %s FROM unnest(%b::bigint[]) AS serial ON CONFLICT DO NOTHING
+    WITH open AS MATERIALIZED (
+        SELECT serial, id FROM card WHERE serial = ANY(%(serials)b::bigint[]) AND status <> 'cancelled'
+        ORDER BY serial FOR SHARE
+    ), granted AS (
+        INSERT INTO card_grant AS known (card_serial, client_id, created_at)
+        SELECT serial, %(client)s, %(now)s FROM open
+        ON CONFLICT (card_serial, client_id) DO UPDATE SET link_id = NULL, until = NULL, closed_at = NULL
+        WHERE known.closed_at IS NOT NULL OR known.until <= %(now)s OR known.link_id IS NOT NULL
+        RETURNING card_serial
+    )
+    SELECT serial, id, card_serial IS NOT NULL FROM open LEFT JOIN granted ON card_serial = serial
 """
 
 
@@ -48,12 +62,21 @@ class Counts(NamedTuple):
 
 @dataclass
 class _Outcome:
-    """The rows of a piece, sorted: who is new, whose card gains a grant, what is refused."""
+    """The rows of a piece, sorted: who is new, who is known, by the serial of their card, what is refused.
+
+    `again` are rows of people whose first row is in this piece too. `granted` are the cards that the app sees now.
+    """
 
     new: list[Marked] = field(default_factory=list)
-    known: int = 0
-    serials: set[int] = field(default_factory=set)
+    again: int = 0
+    known: dict[int, list[Marked]] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    granted: list[str] = field(default_factory=list)
+
+    def counts(self, rows: int) -> Counts:
+        """What became of the rows."""
+        known = self.again + sum(map(len, self.known.values()))
+        return Counts(rows, len(self.new), known, len({fault.line for fault in self.faults}))
 
 
 @dataclass(frozen=True)
@@ -73,7 +96,13 @@ class Writer:
         """
         now = self.clock.now()
         rows = records(piece.data, first_line=piece.first_line, encoding=self.options.encoding)
-        prepared = prepare(rows, header=self.options.header, level=self.options.level, today=local_day(now))
+        prepared = prepare(
+            rows,
+            header=self.options.header,
+            level=self.options.level,
+            today=local_day(now),
+            levels=APP_LEVELS if self.options.of_app else LEVELS,
+        )
         people = mark(prepared.applicants, self.registry.secrets)
         people.sort(key=_order)
         for attempt in range(_ATTEMPTS):
@@ -83,8 +112,9 @@ class Writer:
                         return self._told(session, piece)
                     outcome = self._settle(session, people, careful=attempt > 0)
                     outcome.faults += prepared.faults
-                    bad = len({fault.line for fault in outcome.faults})
-                    counts = Counts(prepared.rows, len(outcome.new), outcome.known, bad)
+                    if not self.options.dry_run and self.options.client_id is not None:
+                        self._grant(session, outcome, self.options.client_id, now)
+                    counts = outcome.counts(prepared.rows)
                     self._write(session, piece, outcome, counts, now)
             except (psycopg.Error, DBAPIError) as error:
                 if attempt + 1 == _ATTEMPTS or not _lost_a_race(error):
@@ -96,10 +126,11 @@ class Writer:
     def _claim(self, session: Session, piece: Piece, now: datetime) -> bool:
         """Whether the piece is ours to write. Waits for another worker that has it in hand."""
         claim = text("""
-            INSERT INTO import_piece (run_id, number, first_line, rows, made, known, bad, done_at)
-            VALUES (:run, :number, :line, 0, 0, 0, 0, :now) ON CONFLICT DO NOTHING RETURNING 1
+            INSERT INTO import_piece (run_id, number, first_line, size, digest, rows, made, known, bad, done_at)
+            VALUES (:run, :number, :line, :size, :digest, 0, 0, 0, 0, :now) ON CONFLICT DO NOTHING RETURNING 1
         """)
         values = {"run": self.run_id, "number": piece.number, "line": piece.first_line, "now": now}
+        values |= {"size": len(piece.data), "digest": piece.digest}
         return session.execute(claim, values).first() is not None
 
     def _told(self, session: Session, piece: Piece) -> Counts:
@@ -109,12 +140,14 @@ class Writer:
     def _settle(self, session: Session, people: Sequence[Marked], *, careful: bool) -> _Outcome:
         """Each row against who is known, and against the rows before it. `people` by document, then by line.
 
-        `careful` after a COPY that was refused: looks at the ids of cards too.
+        `careful` after a COPY that was refused: looks at the ids of cards too, and before at people: whoever is
+        registered between the two questions is then known.
         """
         cursor = _cursor(session)
-        standing = dict(standings(cursor, people, self.registry.secrets))
-        if careful:
-            standing |= taken(cursor, _strangers(people, standing), self.registry.secrets)
+        standing: dict[bytes, Standing] = {}
+        if careful or self.options.dry_run:
+            standing = taken(cursor, _strangers(people, ()), self.registry.secrets)
+        standing |= standings(cursor, people, self.registry.secrets)
         if self.options.dry_run:
             standing |= seen(cursor, _strangers(people, standing), self.run_id)
         outcome = _Outcome()
@@ -125,19 +158,30 @@ class Writer:
                 standing[person.number_index] = Standing(frozenset({person.index_id_index}))
             elif fault := known.fault(person):
                 outcome.faults.append(Fault(person.applicant.line, 0, *fault))
+            elif known.serial is None:
+                outcome.again += 1
             else:
-                outcome.known += 1
-                if known.serial is not None:
-                    outcome.serials.add(known.serial)
+                outcome.known.setdefault(known.serial, []).append(person)
         return outcome
+
+    def _grant(self, session: Session, outcome: _Outcome, client_id: UUID, now: datetime) -> None:
+        """Let the app see the cards of known people. A card cancelled meanwhile makes its rows bad."""
+        if not outcome.known:
+            return
+        values = {"client": client_id, "serials": sorted(outcome.known), "now": now}
+        still = {}
+        for serial, card_id, changed in _cursor(session).execute(_GRANT, values):
+            still[serial] = outcome.known.pop(serial)
+            if changed:
+                outcome.granted.append(str(card_id))
+        gone, outcome.known = outcome.known, still
+        outcome.faults += [Fault(who.applicant.line, 0, *CANCELLED) for people in gone.values() for who in people]
 
     def _write(self, session: Session, piece: Piece, outcome: _Outcome, counts: Counts, now: datetime) -> None:
         cursor = _cursor(session)
         _copy_faults(cursor, self.run_id, outcome.faults)
         if not self.options.dry_run:
             card_ids = self._make(cursor, outcome.new, now)
-            if self.options.client_id is not None:
-                cursor.execute(_GRANT, (self.options.client_id, now, sorted(outcome.serials)))
         values = counts._asdict() | {"run": self.run_id, "number": piece.number, "now": self.clock.now()}
         session.execute(
             text("""
@@ -146,22 +190,42 @@ class Writer:
             """),
             values,
         )
-        if not self.options.dry_run:  # last, since it locks a chain of the audit log that all pieces of a run share
+        if not self.options.dry_run:  # last, since it locks chains of the audit log that all pieces of a run share
             facts = counts._asdict() | {"piece": piece.number, "cards": sha256(b"".join(card_ids)).hexdigest()}
-            subject = str(self.run_id)
-            audit.record(session, "cards.imported", actor=self.options.actor, subject=subject, at=now, facts=facts)
+            self._record(session, outcome.granted, facts, now)
+
+    def _record(self, session: Session, granted: Sequence[str], facts: Mapping[str, object], now: datetime) -> None:
+        actor, subject = self.options.actor, str(self.run_id)
+        if not granted:
+            audit.record(session, "cards.imported", actor=actor, subject=subject, at=now, facts=facts)
+            return
+        told = {"client_id": str(self.options.client_id)}
+        acts = [Act("card.granted", card_id, told) for card_id in granted]
+        record_all(session, [*acts, Act("cards.imported", subject, facts)], actor=actor, at=now)
 
     def _make(self, cursor: Cursor, new: Sequence[Marked], now: datetime) -> list[bytes]:
         if not new:
             return []
         serials = [row[0] for row in cursor.execute(_SERIALS, (len(new),))]
-        first_status = {level: self.registry.first_status(level) for level in LEVELS}
-        frame = Frame(self.registry.secrets, now, self.options.actor, first_status, self.options.client_id)
-        sealed = seal(new, serials, frame)
+        sealed = seal(new, serials, self._frame(now))
         for table, data in sealed.copies.items():
             with cursor.copy(f"COPY {table} ({TABLES[table]}) FROM STDIN (FORMAT BINARY)") as copy:
                 copy.write(data)
         return sealed.card_ids
+
+    def _frame(self, now: datetime) -> Frame:
+        """An app's word is worth no more here than in `issuer.proofs.weigh`: where there is an authority, it decides."""
+        asking = self.options.of_app and self.registry.authority is not None
+        first = {level: CardStatus.PENDING_REVIEW if asking else self.registry.first_status(level) for level in LEVELS}
+        return Frame(
+            secrets=self.registry.secrets,
+            now=now,
+            actor=self.options.actor,
+            first_status=first,
+            client_id=self.options.client_id,
+            party=Party.RESIDENT if self.options.of_app else Party.STAFF,
+            asking=asking,
+        )
 
 
 def _order(person: Marked) -> tuple[bytes, int]:

@@ -1,0 +1,53 @@
+"""An accepted check that is asked for once more, with its `Idempotency-Key`: does it still stand?
+
+An answer kept for 24 hours must not outlive what it says (national rules 2, measure H: no caching of a positive answer). So
+the card is read again, in the transaction that reads the kept answer. Uses, and the time a code lives, are not looked at:
+those the first check has settled.
+"""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy.orm import Session
+
+from ehc.verify.scans import AnyScan, NationalScan, Scan, StandingKind
+
+
+class Standing(NamedTuple):
+    """Whether a card still counts as it did, and whether it may still be told of its holder."""
+
+    good: bool
+    sharing: bool
+
+
+_GONE = Standing(good=False, sharing=False)
+
+_STANDING = f"""
+SELECT card.status = 'active' AND (card.expires_at IS NULL OR card.expires_at >= %(at)s)
+       AND (%(key_id)s::bytea IS NULL OR EXISTS (
+           SELECT FROM signing_key WHERE signing_key.id = %(key_id)s AND signing_key.revoked_at IS NULL))
+       AND CASE
+           WHEN %(kind)s = 'dynamic' THEN card.codes_since IS NULL OR card.codes_since < %(first_at)s
+           WHEN %(kind)s = '{StandingKind.TEMPORARY}' THEN true
+           WHEN (card.static_allowed AND institution.static_allowed) IS NOT TRUE THEN false
+           WHEN %(kind)s = '{StandingKind.NATIONAL}' THEN NOT EXISTS (
+               SELECT FROM card_alias WHERE card_alias.ehc_id_index = %(ehc_id_index)s)
+           ELSE EXISTS (
+               SELECT FROM printed_code AS print
+               WHERE print.cti = %(cti)s AND print.revoked_at IS NULL AND print.expires_at >= %(at)s)
+       END, card.sharing
+FROM card LEFT JOIN institution ON institution.id = %(institution_id)s::uuid
+WHERE card.serial = %(serial)s::bigint OR card.ehc_id_index = %(ehc_id_index)s::bytea
+      OR card.temporary_index = %(temporary_index)s::bytea
+"""  # noqa: S608 - only names of ours are put in
+
+
+def standing(session: Session, scan: AnyScan, *, first_at: datetime) -> Standing:
+    """How it stands with a code that was accepted at `first_at`, presented again. Never commits."""
+    nothing = {"serial": None, "ehc_id_index": None, "temporary_index": None, "key_id": None, "cti": None}
+    known = {name: value for name, value in scan._asdict().items() if name in nothing}
+    kind = "dynamic" if isinstance(scan, Scan | NationalScan) else str(scan.kind)
+    at, institution_id = scan.visit.at, scan.visit.institution_id
+    given = {**nothing, **known, "kind": kind, "at": at, "first_at": first_at, "institution_id": institution_id}
+    row = session.connection().exec_driver_sql(_STANDING, given).one_or_none()
+    return _GONE if row is None else Standing(*row)
