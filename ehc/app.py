@@ -16,7 +16,7 @@ from ehc import audit, log
 from ehc.access import api as access_api
 from ehc.access.clients import institution_names
 from ehc.access.tokens import Names, Tokens
-from ehc.binding import patient_api, statuses
+from ehc.binding import bank_api, bank_webhook, patient_api, statuses
 from ehc.binding.deps import BindingDeps
 from ehc.clock import Clock, SystemClock, local_day
 from ehc.crypto.keys import KeyRing
@@ -32,13 +32,13 @@ from ehc.issuer.codes import CodeDesk
 from ehc.issuer.deps import IssuerDeps
 from ehc.issuer.limits import IssueLimit
 from ehc.issuer.national_codes import NationalDesk
-from ehc.issuer.outside import identity_authority, sms_gateway
 from ehc.issuer.registry import registry_of
 from ehc.keystore import publish, ring, secret_keys, signing_keys
 from ehc.keystore.refreshed import Refreshed
 from ehc.keystore.ring import Purpose
 from ehc.keystore.secret_keys import Secrets
 from ehc.keystore.signing_keys import DatedSigner
+from ehc.parties import bank_gateway, bank_key, identity_authority, sms_gateway
 from ehc.redis_link import RedisLink
 from ehc.settings import Settings
 from ehc.verify import api as verify_api
@@ -60,6 +60,7 @@ STATUSES: dict[type[EhcError], int] = {
     **rights_api.STATUSES,
     **statuses.STATUSES,
     **patient_api.STATUSES,
+    **bank_api.STATUSES,
     idempotency.KeyReused: 422,
     idempotency.KeyInProgress: 409,
     secret_keys.SampleKeyRefused: 500,
@@ -196,6 +197,12 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
     app.register_blueprint(verify_api.verifications_blueprint(verify))
     app.register_blueprint(verify_api.history_blueprint(verify))
     app.register_blueprint(patient_api.patient_ids_blueprint(bindings))
+    bank = bank_api.BankDeps(
+        bindings, bank_gateway(settings, clock), settings.bank_bins_file, most=settings.bank_accounts
+    )
+    app.register_blueprint(bank_api.bank_accounts_blueprint(bank))
+    notices = bank_webhook.WebhookDeps(work, clock, bank_key(settings))
+    app.register_blueprint(bank_webhook.bank_notices_blueprint(notices))
     app.register_blueprint(status.blueprint(about))
 
 

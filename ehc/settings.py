@@ -34,6 +34,11 @@ class Settings:
     authority_key_file: Path | None = None
     sms_url: str | None = None
     sms_key_file: Path | None = None
+    bank_url: str | None = None
+    bank_key_file: Path | None = None
+    bank_bins_file: Path | None = None
+    bank_accounts: int = 5
+    plastic_loss_days: int = 7
     national_seconds: int = 90
     national_uses: int = 3
     family_members: int = 5
@@ -64,6 +69,11 @@ class Settings:
                 authority_key_file=_file(env.get("EHC_AUTHORITY_KEY_FILE")),
                 sms_url=env.get("EHC_SMS_URL") or None,
                 sms_key_file=_file(env.get("EHC_SMS_KEY_FILE")),
+                bank_url=env.get("EHC_BANK_URL") or None,
+                bank_key_file=_file(env.get("EHC_BANK_KEY_FILE")),
+                bank_bins_file=_file(env.get("EHC_BANK_BINS_FILE")),
+                bank_accounts=_within(env.get("EHC_BANK_ACCOUNTS", cls.bank_accounts), 1, 20),
+                plastic_loss_days=_within(env.get("EHC_PLASTIC_LOSS_DAYS", cls.plastic_loss_days), 1, 30),
                 national_seconds=_within(env.get("EHC_NATIONAL_SECONDS", cls.national_seconds), 30, 600),
                 national_uses=_within(env.get("EHC_NATIONAL_USES", cls.national_uses), 1, 10),
                 family_members=_within(env.get("EHC_FAMILY_MEMBERS", cls.family_members), 1, 20),

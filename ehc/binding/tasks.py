@@ -7,7 +7,7 @@ from uuid import UUID
 from ehc.binding import bank_calls, bank_comparison, bank_notices
 from ehc.binding.bank_calls import Desk
 from ehc.clock import local_day
-from ehc.outside.parties import bank_gateway
+from ehc.parties import bank_gateway
 from ehc.place import Place
 
 _PATIENCE = timedelta(minutes=2)

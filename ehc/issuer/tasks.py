@@ -6,9 +6,9 @@ from uuid import UUID
 
 from ehc.db import until_none
 from ehc.issuer import deaths, majority, national_codes, phone_proofs, proofs, retention, temporary
-from ehc.issuer.outside import identity_authority
 from ehc.issuer.registry import Registry, registry_of
 from ehc.outside.identity_authority import HttpIdentityAuthority
+from ehc.parties import identity_authority
 from ehc.place import Place
 
 _PATIENCE = timedelta(minutes=5)

@@ -51,6 +51,7 @@ _PATIENCE, _PAUSE = 3, 5.0  # the pause outlasts one question, so that one quest
 
 _KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _SECONDS = re.compile(r"\d{1,12}", re.ASCII)
+_NONCE = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+", re.ASCII)
 _BASE_PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", re.ASCII)
 _PRINTED_IN_OUR_DOCUMENTATION = bytes(range(32))
@@ -133,6 +134,27 @@ def signed_by(signature: str, headers: Mapping[str, str], *, key: PartyKey, now:
         # as bytes: a header may hold characters that compare_digest refuses in a str
         and hmac.compare_digest(headers.get("X-Ehc-Signature", "").encode(), signature.encode())
     )
+
+
+def request_signed(path: str, headers: Mapping[str, str], body: bytes, *, key: PartyKey, now: int) -> bool:
+    """Whether a POST to `path` is signed with this key, for this path and body, within `FRESH` seconds of `now`.
+
+    Whoever must not act twice on a request looks at its `X-Ehc-Nonce` besides, or at an id in its body.
+    """
+    at, nonce = headers.get("X-Ehc-Time", ""), headers.get("X-Ehc-Nonce", "")
+    if not (_SECONDS.fullmatch(at) and _NONCE.fullmatch(nonce)):
+        return False
+    return signed_by(key.sign_request(path, int(at), nonce, body), headers, key=key, now=now)
+
+
+def answer_headers(path: str, nonce: str, body: bytes, *, key: PartyKey, now: int) -> dict[str, str]:
+    """The headers of a 200 answer with this body to the request to `path` that bore this nonce."""
+    return {
+        "X-Ehc-Key": key.key_id,
+        "X-Ehc-Time": str(now),
+        "X-Ehc-Nonce": nonce,
+        "X-Ehc-Signature": key.sign_answer(200, path, now, nonce, body),
+    }
 
 
 class SignedParty:

@@ -40,14 +40,40 @@ class Controls:
         notices: list[dict[str, Any]] = self._send("/simulator/deaths")["deaths"]
         return notices
 
-    def set_mode(self, mode: str, *, party: str | None = None, seconds: float = 0) -> None:
-        """How `identity`, `sms`, or both for None, answer from now on; `seconds` is for `slow`."""
-        self._send("/simulator/mode", {"mode": mode, "party": party, "seconds": seconds})
+    def set_mode(
+        self, mode: str, *, party: str | None = None, seconds: float = 0, path: str | None = None, times: int = 0
+    ) -> None:
+        """How `identity`, `sms`, `bank`, or all for None, answer from now on; `seconds` is for `slow`.
+
+        With `path` only questions to that path, so many `times`; 0 is for good.
+        """
+        told = {"mode": mode, "party": party, "seconds": seconds, "path": path, "times": times}
+        self._send("/simulator/mode", told)
 
     def messages(self, phone: str | None = None) -> list[dict[str, Any]]:
         """Messages sent, to one phone or to all, the newest first."""
         sent: list[dict[str, Any]] = self._send("/simulator/messages")["messages"]
         return [message for message in sent if phone in (None, message["phone"])]
+
+    def add_account(self, **account: str) -> None:
+        """Have the bank hold an account: number, name, id_type, id_number, phone, and its state if it is not normal."""
+        self._send("/simulator/bank/accounts", account)
+
+    def bank_code(self, last4: str) -> str:
+        """The newest one-time code that the bank sent for an account."""
+        return str([one["code"] for one in self._send("/simulator/bank/codes")["codes"] if one["last4"] == last4][-1])
+
+    def bank_bindings(self) -> dict[str, str]:
+        """The state at the bank of every start."""
+        return {one["start_request"]: one["state"] for one in self._send("/simulator/bank/bindings")["bindings"]}
+
+    def set_bank_binding(self, start_request: str, state: str) -> None:
+        """Make a binding appear or vanish at the bank alone: bound, ended or forgotten."""
+        self._send("/simulator/bank/bindings", {"start_request": start_request, "state": state})
+
+    def bank_notice(self, start_request: str, what: str, **more: Any) -> dict[str, Any]:
+        """One more notice of the bank; told at once to the service at `deliver_to`, if that is given."""
+        return self._send("/simulator/bank/notices", {"start_request": start_request, "what": what, **more})
 
     def clear(self) -> None:
         """Forget everybody and every message; answer normally."""

@@ -24,6 +24,11 @@ def sms_key_file(folder: Path) -> Path:
     return folder / "sms.key"
 
 
+def bank_key_file(folder: Path) -> Path:
+    """Where the key shared with the simulated bank is."""
+    return folder / "bank.key"
+
+
 class Simulators(EmbeddedServer):
     """Both simulators. `data_dir` holds their keys and outlives them; what they were told does not.
 
@@ -72,6 +77,8 @@ class Simulators(EmbeddedServer):
             "EHC_AUTHORITY_KEY_FILE": str(identity_key_file(self.data_dir)),
             "EHC_SMS_URL": self.url,
             "EHC_SMS_KEY_FILE": str(sms_key_file(self.data_dir)),
+            "EHC_BANK_URL": self.url,
+            "EHC_BANK_KEY_FILE": str(bank_key_file(self.data_dir)),
         }
 
     def _environment(self) -> dict[str, str]:

@@ -8,7 +8,7 @@ from secrets import token_bytes
 from threading import Lock
 from typing import Any
 
-from ehc.outside.signed_http import FRESH, PartyKey, signed_by
+from ehc.outside.signed_http import FRESH, PartyKey, answer_headers, request_signed
 
 MODES = {
     "normal": "answers",
@@ -22,6 +22,15 @@ MODES = {
 
 
 @dataclass
+class Special:
+    """How one path answers for so many times."""
+
+    mode: str
+    seconds: float
+    times: int
+
+
+@dataclass
 class Party:
     """One simulated party: its key, what it does at each of its paths, and its present mode. Threads share it."""
 
@@ -29,6 +38,8 @@ class Party:
     acts: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]]
     mode: str = "normal"
     seconds: float = 0.0
+    special: dict[str, "Special"] = field(default_factory=dict)
+    """How single paths answer, whatever the mode."""
     asked: int = 0
     waiting: int = 0
     most_waiting: int = 0
@@ -39,6 +50,18 @@ class Party:
         """Back to normal, counting from nought."""
         with self._lock:
             self.mode, self.seconds, self.asked, self.most_waiting = "normal", 0.0, 0, self.waiting
+            self.special.clear()
+
+    def mode_for(self, path: str) -> tuple[str, float]:
+        """How a question to this path is answered, and the seconds of `slow`; one that was to happen once has happened."""
+        with self._lock:
+            special = self.special.get(path)
+            if special is None:
+                return self.mode, self.seconds
+            special.times -= 1
+            if special.times == 0:
+                del self.special[path]
+            return special.mode, special.seconds
 
     @contextmanager
     def counted(self) -> Iterator[None]:
@@ -54,11 +77,8 @@ class Party:
 
     def admits(self, path: str, headers: Mapping[str, str], body: bytes) -> bool:
         """Whether the request is signed with our key, fresh, and not one that was seen before."""
-        at, nonce, now = headers.get("X-Ehc-Time", ""), headers.get("X-Ehc-Nonce", ""), time.time()
-        if not (at.isascii() and at.isdigit() and len(at) <= 12 and len(nonce) == 32):
-            return False
-        signature = self.key.sign_request(path, int(at), nonce, body)
-        if not signed_by(signature, headers, key=self.key, now=int(now)):
+        nonce, now = headers.get("X-Ehc-Nonce", ""), time.time()
+        if not request_signed(path, headers, body, key=self.key, now=int(now)):
             return False
         with self._lock:
             # a request may be dated FRESH ahead, and is fresh for as long again after that
@@ -67,13 +87,7 @@ class Party:
             self._seen[nonce] = now
         return not known
 
-    def signed(self, path: str, nonce: str, body: bytes) -> dict[str, str]:
-        """The headers of a 200 answer with this body, as the present mode signs."""
-        key = PartyKey(self.key.key_id, token_bytes(32)) if self.mode == "wrong-signature" else self.key
-        at = int(time.time())
-        return {
-            "X-Ehc-Key": key.key_id,
-            "X-Ehc-Time": str(at),
-            "X-Ehc-Nonce": nonce,
-            "X-Ehc-Signature": key.sign_answer(200, path, at, nonce, body),
-        }
+    def signed(self, path: str, nonce: str, body: bytes, mode: str) -> dict[str, str]:
+        """The headers of a 200 answer with this body, as the mode signs."""
+        key = PartyKey(self.key.key_id, token_bytes(32)) if mode == "wrong-signature" else self.key
+        return answer_headers(path, nonce, body, key=key, now=int(time.time()))

@@ -15,7 +15,9 @@ from urllib3 import HTTPHeaderDict
 from ehc.clock import SystemClock, local_day
 from ehc.core.documents import Document, read_document
 from ehc.core.names import normal_name
-from ehc.dev.simulators.party import MODES, Party
+from ehc.dev.simulators.bank import BY_NUMBER, Bank
+from ehc.dev.simulators.delivery import deliver
+from ehc.dev.simulators.party import MODES, Party, Special
 from ehc.dev.simulators.phones import DEAD_END, Phones
 from ehc.dev.simulators.register import BY_NAME, STATUSES, Person, Register
 from ehc.errors import InvalidValue
@@ -31,16 +33,28 @@ class SimulatorServer(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(
-        self, address: tuple[str, int], *, identity_key: PartyKey, sms_key: PartyKey, unknown: str = "match"
-    ) -> None:
+        self, address: tuple[str, int], *, identity_key: PartyKey, sms_key: PartyKey, bank_key: PartyKey,
+        unknown: str = "match",
+    ) -> None:  # fmt: skip
         self.unknown = unknown
-        self.register, self.phones = Register(unknown=unknown), Phones()
+        self.register, self.phones, self.bank = Register(unknown=unknown), Phones(), Bank()
         self.parties = {
             "identity": Party(
                 identity_key,
                 {"/v1/identity-checks": self.register.finding, "/v1/death-notices": self.register.page},
             ),
             "sms": Party(sms_key, {"/v1/messages": self.phones.accept}),
+            "bank": Party(
+                bank_key,
+                {
+                    "/v1/bindings/start": self.bank.start,
+                    "/v1/bindings/confirm": self.bank.confirm,
+                    "/v1/bindings/end": self.bank.end,
+                    "/v1/bindings/status": self.bank.status,
+                    "/v1/notices": self.bank.notices,
+                    "/v1/agreements": self.bank.agreements,
+                },
+            ),
         }
         super().__init__(address, _Handler)
 
@@ -68,6 +82,8 @@ class _Handler(BaseHTTPRequestHandler):
             "/simulator/": self._state,
             "/simulator/deaths": lambda: {"deaths": self.server.register.deaths()},
             "/simulator/messages": lambda: {"messages": self.server.phones.messages()},
+            "/simulator/bank/codes": lambda: {"codes": self.server.bank.codes()},
+            "/simulator/bank/bindings": lambda: {"bindings": self.server.bank.bindings()},
         }
         self._control(views, lambda view: view())
 
@@ -80,11 +96,14 @@ class _Handler(BaseHTTPRequestHandler):
                     self._as_party(party, party.acts[path])
                 return
         body = self._body()
-        orders: dict[str, Callable[[dict[str, Any]], None]] = {
+        orders: dict[str, Callable[[dict[str, Any]], Any]] = {
             "/simulator/people": self._add_person,
             "/simulator/deaths": self._mark_dead,
             "/simulator/mode": self._set_mode,
             "/simulator/clear": self._clear,
+            "/simulator/bank/accounts": self.server.bank.add_account,
+            "/simulator/bank/notices": self._notify,
+            "/simulator/bank/bindings": self.server.bank.set_binding,
         }
         self._control(orders, lambda order: order(_object(body)))
 
@@ -92,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Says nothing: what could be said would be about people."""
 
     def _as_party(self, party: Party, act: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-        mode, seconds, headers = party.mode, party.seconds, HTTPHeaderDict(self.headers.items())
+        (mode, seconds), headers = party.mode_for(self.path), HTTPHeaderDict(self.headers.items())
         if mode == "down":
             self.close_connection = True
             return
@@ -115,7 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if mode == "garbage":
             answer = b"\x00garbage"
-        self._send(200, answer, party.signed(self.path, headers["X-Ehc-Nonce"], answer))
+        self._send(200, answer, party.signed(self.path, headers["X-Ehc-Nonce"], answer, mode))
 
     def _control(self, known: Mapping[str, Any], act: Callable[[Any], Any]) -> None:
         host = urlsplit(f"//{self.headers.get('Host', '')}").hostname
@@ -137,7 +156,8 @@ class _Handler(BaseHTTPRequestHandler):
             for name, one in self.server.parties.items()
         }
         rules = {"unknown": self.server.unknown, "name_endings": BY_NAME, "phones_refused": f"…{DEAD_END}"}
-        return {"SIMULATOR": "not an identity authority, not an SMS gateway", "parties": counts, "rules": rules}
+        rules |= {"accounts_refused": {f"…{ending}.": why for ending, why in BY_NUMBER.items()}}
+        return {"SIMULATOR": "no identity authority, no SMS gateway, no bank", "parties": counts, "rules": rules}
 
     def _add_person(self, told: dict[str, Any]) -> None:
         status, born = told.get("status", "normal"), told.get("birth_date")
@@ -153,12 +173,26 @@ class _Handler(BaseHTTPRequestHandler):
         named, mode, seconds = told.get("party"), told["mode"], float(told.get("seconds", 0))
         if mode not in MODES or not 0 <= seconds <= 60:
             raise ValueError
+        path, times = told.get("path"), int(told.get("times", 0))
         for party in [self.server.parties[named]] if named else self.server.parties.values():
-            party.mode, party.seconds = mode, seconds
+            if path is None:
+                party.mode, party.seconds = mode, seconds
+            elif path in party.acts:
+                party.special[path] = Special(mode, seconds, times)
+            else:
+                raise ValueError
+
+    def _notify(self, told: dict[str, Any]) -> dict[str, Any]:
+        """A notice is kept for the file of its day, and told at once to the service at `deliver_to`, if that is given."""
+        notice = self.server.bank.notice(told)
+        if (url := told.get("deliver_to")) is not None:
+            notice = {**notice, "answered": deliver(self.server.parties["bank"].key, url, notice)}
+        return notice
 
     def _clear(self, _: dict[str, Any]) -> None:
         self.server.register.clear()
         self.server.phones.clear()
+        self.server.bank.clear()
         for party in self.server.parties.values():
             party.reset()
 

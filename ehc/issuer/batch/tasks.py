@@ -10,8 +10,8 @@ from ehc.issuer.batch.models import ImportPartRow, ImportRunRow
 from ehc.issuer.batch.options import Options
 from ehc.issuer.batch.uploads import piece_of
 from ehc.issuer.batch.writing import Writer
-from ehc.issuer.outside import identity_authority
 from ehc.issuer.registry import registry_of
+from ehc.parties import identity_authority
 from ehc.place import Place
 
 

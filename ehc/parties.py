@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ehc.clock import Clock
+from ehc.outside.bank_http import HttpBankGateway
 from ehc.outside.identity_authority import HttpIdentityAuthority
 from ehc.outside.signed_http import PartyKey
 from ehc.outside.sms_gateway import HttpSmsGateway
@@ -21,6 +22,17 @@ def sms_gateway(settings: Settings, clock: Clock) -> HttpSmsGateway | None:
     """The SMS gateway; None where none is configured. Raises `SettingsError` or `SetupError`."""
     url = settings.sms_url
     return HttpSmsGateway(url, _key(settings, settings.sms_key_file), clock=clock) if url else None
+
+
+def bank_gateway(settings: Settings, clock: Clock) -> HttpBankGateway | None:
+    """The bank; None where none is configured. Raises `SettingsError` or `SetupError`."""
+    url = settings.bank_url
+    return HttpBankGateway(url, _key(settings, settings.bank_key_file), clock=clock) if url else None
+
+
+def bank_key(settings: Settings) -> PartyKey | None:
+    """The key under which the bank signs its notices; None where no bank is configured. Raises as `bank_gateway`."""
+    return _key(settings, settings.bank_key_file) if settings.bank_url else None
 
 
 def _key(settings: Settings, file: Path | None) -> PartyKey:
