@@ -28,7 +28,7 @@ from ehc.place import Place
 _BLOCK = 1 << 20
 
 
-class RunSpoiled(BadFile):
+class _Spoiled(Exception):
     """An earlier start wrote another piece than this file has in its place."""
 
 
@@ -105,11 +105,11 @@ class ImportFile:
             return
         try:
             self._write(cutter, run, options)
-        except RunSpoiled:
+        except _Spoiled:
             with self._place.patient_work() as session:
                 now = self._place.clock.now()
                 runs.fail(session, session.get_one(ImportRunRow, run.id), why="other-pieces", now=now)
-            raise
+            raise _void() from None
         check()
         self._finish(run)
 
@@ -117,7 +117,7 @@ class ImportFile:
         with self._place.patient_work() as session:
             found = session.get_one(ImportRunRow, run.id)
         if found.state == runs.FAILED:
-            raise _spoiled()
+            raise _void()
         return found
 
     def _write(self, cutter: Cutter, run: ImportRunRow, options: Options) -> None:
@@ -135,7 +135,7 @@ class ImportFile:
             elif written == piece.digest:
                 self._teller.skip(len(piece.data))
             else:
-                raise _spoiled()
+                raise _Spoiled
 
     def _tell(self, size: int, counts: Counts) -> None:
         self._rows_now += counts.rows
@@ -200,8 +200,8 @@ def _require_same(before: tuple[int, int], after: tuple[int, int]) -> None:
         raise file_changed()
 
 
-def _spoiled() -> RunSpoiled:
-    return RunSpoiled(
+def _void() -> BadFile:
+    return BadFile(
         Text(
             "此前的导入写入的内容与该文件不一致，已作废；再次运行同一命令会从头核对整个文件。",
             "An earlier start wrote other rows than this file holds, so that run is void. The same command again goes"
