@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from ehc.binding import patient_ids
 from ehc.binding.deps import BindingDeps
 from ehc.binding.patient_schemas import (
-    EndedOut,
+    EndedBindingOut,
     PatientIdChangeIn,
     PatientIdIn,
     PatientIdOut,
@@ -86,7 +86,7 @@ def _add_reading(bp: Blueprint, deps: BindingDeps) -> None:
         return Answer({"items": [patient_id_out(row, names, sealer=sealer, own=own) for row in rows]}).response()
 
     @bp.delete("/cards/<uuid:card_id>/bindings/patient-ids/<uuid:binding_id>")
-    @operation("End a patient id", answers={200: EndedOut}, scope=Scope.BINDINGS, problems=(404,))
+    @operation("End a patient id", answers={200: EndedBindingOut}, scope=Scope.BINDINGS, problems=(404,))
     def delete_patient_id(card_id: UUID, binding_id: UUID) -> Response:
         """By the holder's app, or by a terminal of the institution whose it is. The row stays in the card's history."""
         with deps.work() as session:

@@ -55,7 +55,7 @@ class PatientIdOut(Schema):
     bound_at = fields.AwareDateTime(required=True)
 
 
-class EndedOut(Schema):
+class EndedBindingOut(Schema):
     """A binding that has ended."""
 
     binding_id = fields.UUID(required=True)

@@ -10,12 +10,14 @@ from uuid import UUID
 from flask import Blueprint, Response
 from sqlalchemy.orm import Session
 
-from ehc.callers import Scope
+from ehc.callers import ClientKind, Scope
 from ehc.cards import store as cards
+from ehc.cards.bindings import patient_id_place
 from ehc.clock import local_day
 from ehc.core.masking import mask_name
 from ehc.crypto.sealed import Sealer
 from ehc.db import UnitOfWork
+from ehc.errors import Text
 from ehc.residents.store import name_place
 from ehc.verify.disclosure import Person, disclose
 from ehc.verify.history import checks_of
@@ -32,8 +34,13 @@ from ehc.web.idempotency import Once
 from ehc.web.language import language
 from ehc.web.openapi import operation
 from ehc.web.paging import PageQuery, cursor
+from ehc.web.problems import HttpProblem
 
 _SCAN, _PAGE = ScanIn(), PageQuery()
+_TERMINAL_ONLY = Text(
+    "实体卡号只能由登记的终端读出后提交。",
+    "The number of a plastic card comes from an enrolled terminal's reader alone.",
+)
 
 
 @dataclass(frozen=True)
@@ -55,10 +62,17 @@ def verifications_blueprint(deps: VerifyDeps) -> Blueprint:
 
     @bp.post("")
     @operation(
-        "Check a code", body=ScanIn, answers={200: ScanOut}, scope=Scope.VERIFY, idempotent=True, problems=(422,)
+        "Check a code or a plastic card",
+        body=ScanIn,
+        answers={200: ScanOut},
+        scope=Scope.VERIFY,
+        idempotent=True,
+        problems=(422,),
     )
     def post_verification() -> Response:
         shown = presentation(parsing.body(_SCAN))
+        if shown.plastic_kind is not None and caller().kind is not ClientKind.TERMINAL:
+            raise HttpProblem(403, "terminal-only", _TERMINAL_ONLY)
         if not deps.once.asked():
             return _check(deps, shown, deps.journal.settle).response()
         return deps.once.run(
@@ -111,7 +125,8 @@ def _again(deps: VerifyDeps, shown: Presentation, session: Session, told: Mappin
     if now.sharing:
         return None
     card = {name: value for name, value in told["card"].items() if name != "acted_for"}
-    return Answer({**told, "card": card, "resident": None})
+    kept = {name: value for name, value in told.items() if name not in {"patient_id", "patient_ids"}}
+    return Answer({**kept, "card": card, "resident": None})
 
 
 def _told(sealer: Sealer, settled: Settled) -> Told:
@@ -122,7 +137,22 @@ def _told(sealer: Sealer, settled: Settled) -> Told:
     name = sealer.unseal(holder.name, name_place(holder.resident_id))
     today = max(local_day(settled.at), holder.birth_date or date.min)
     resident = disclose(Person(name, holder.sex, holder.birth_date), settled.told, today=today)
-    return Told(resident, _acted_for(sealer, settled))
+    return Told(resident, _acted_for(sealer, settled), _patient_ids(sealer, settled))
+
+
+def _patient_ids(sealer: Sealer, settled: Settled) -> dict[str, str] | None:
+    holder = settled.holder
+    if holder is None or "patient-id" not in settled.told:
+        return None
+    found = (
+        ("outpatient", holder.outpatient_id, holder.outpatient),
+        ("inpatient", holder.inpatient_id, holder.inpatient),
+    )
+    return {
+        kind: sealer.unseal(number, patient_id_place(row_id))
+        for kind, row_id, number in found
+        if row_id is not None and number is not None
+    }
 
 
 def _acted_for(sealer: Sealer, settled: Settled) -> Mapping[str, Any] | None:

@@ -16,6 +16,8 @@ STATIC_FIELDS = ("name:masked",)
 """What a static code tells alone: it proves which card was printed, not who holds the paper."""
 ACTED_FOR_FIELDS = ("relation", "guardian:masked")
 """What is told besides where somebody acts for the holder."""
+PATIENT_FIELDS = ("patient-id",)
+"""What is told besides to an institution that has bound its own patient ids to the card."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,16 @@ class Assurance(StrEnum):
     """A bearer token: whoever holds the paper, or a copy of it (national rules 2)."""
     STATIC_CONFIRMED = "static-confirmed"
     """With a second factor."""
+    PLASTIC = "plastic"
+    """A plastic card in a reader: it can be lent, or found."""
+    PLASTIC_CONFIRMED = "plastic-confirmed"
+    """With the holder's document, seen by the operator."""
     UNVERIFIED = "unverified"
     """Of a temporary card: nobody has proved who its holder is (national rules 1.9)."""
+    PLASTIC = "plastic"
+    """Of a plastic card that a terminal read: whoever holds it. Who that is, its reader cannot prove to us."""
+    PLASTIC_CONFIRMED = "plastic-confirmed"
+    """With a second factor."""
 
 
 class Factor(StrEnum):
@@ -40,6 +48,8 @@ class StandingKind(StrEnum):
     PRINT = "print"
     NATIONAL = "national"
     TEMPORARY = "temporary"
+    PLASTIC = "plastic"
+    """No code: the number of a plastic card, as a reader returns it."""
 
 
 class Visit(NamedTuple):
@@ -104,7 +114,8 @@ PhoneCheck = Callable[[UUID, bytes], bool]
 
 @dataclass(slots=True)
 class StandingScan:
-    """A code that is not used up: printed (by `serial` and `cti`), national static or temporary (by their blind indexes).
+    """A code that is not used up: printed (by `serial` and `cti`); national static, temporary or a plastic card (by their
+    blind indexes).
 
     Of the second factors at most one is given. `phone_ends` is what the digits came to: None where there is no phone.
     """
@@ -117,6 +128,7 @@ class StandingScan:
     key_id: bytes | None = None
     ehc_id_index: bytes | None = None
     temporary_index: bytes | None = None
+    plastic_index: bytes | None = None
     document_seen: bool = False
     phone_check: PhoneCheck | None = None
     phone_ends: bool | None = None
@@ -131,13 +143,27 @@ class StandingScan:
             "key_id": self.key_id,
             "ehc_id_index": self.ehc_id_index,
             "temporary_index": self.temporary_index,
+            "plastic_index": self.plastic_index,
             "document_seen": self.document_seen,
             "phone_given": self.phone_check is not None,
             "phone_ends": self.phone_ends,
         }
 
 
-AnyScan = Scan | NationalScan | StandingScan
+@dataclass(slots=True)
+class PlasticScan:
+    """A plastic card that a terminal read, by the blind index of its number."""
+
+    visit: Visit
+    number_index: bytes
+    document_seen: bool = False
+    refused: Reason | None = None
+
+    def _asdict(self) -> dict[str, Any]:
+        return {**self.visit._asdict(), "number_index": self.number_index, "document_seen": self.document_seen}
+
+
+AnyScan = Scan | NationalScan | StandingScan | PlasticScan
 
 
 class Holder(NamedTuple):
@@ -153,6 +179,11 @@ class Holder(NamedTuple):
     relation: str | None
     guardian_id: UUID | None
     guardian_name: bytes | None
+    outpatient_id: UUID | None = None
+    outpatient: bytes | None = None
+    inpatient_id: UUID | None = None
+    inpatient: bytes | None = None
+    """The asking institution's own ids of this patient, sealed."""
 
 
 class Settled(NamedTuple):

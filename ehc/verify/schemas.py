@@ -7,10 +7,11 @@ from uuid import UUID
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from ehc.cards.states import Kind, Level
+from ehc.core.plastic_kinds import plastic_kinds
 from ehc.core.tables import CHANNELS, MEDICAL_STEPS, channel, medical_step
 from ehc.errors import Text
 from ehc.verify.history import Entry
-from ehc.verify.reasons import ADVICE, PRINT_ADVICE, TEMPORARY_ADVICE, Reason
+from ehc.verify.reasons import ADVICE, PLASTIC_ADVICE, PRINT_ADVICE, TEMPORARY_ADVICE, Reason
 from ehc.verify.scans import Assurance, Factor, Holder, Settled, StandingKind
 from ehc.verify.service import Presentation
 from ehc.web.answers import instant
@@ -53,8 +54,11 @@ class ScanIn(Schema):
     """A code as read by a scanner, and where and for what it was read."""
 
     code = fields.String(
-        required=True, validate=validate.Length(1, MAX_CODE, error="length"), metadata={"description": "As read."}
+        validate=validate.Length(1, MAX_CODE, error="length"),
+        metadata={"description": "As read. Either this, or `card_number` and `kind`."},
     )
+    card_number = text(1, 64, about="The number of a plastic card (实体卡), as the reader returns it.")
+    kind = choice(list(plastic_kinds()), about="The kind of that plastic card.")
     step = choice(_STEPS, required=True, about="Medical step (诊疗环节): its word or its 6-digit code.")
     channel = choice(_CHANNELS, about="Channel (用卡渠道): its word or its code.")
     department = text(1, 32, about="Department (科室): standard code or name.")
@@ -62,8 +66,34 @@ class ScanIn(Schema):
     request_id = token(64, about="The caller's own id of this request; kept with the record.")
     second_factor = fields.Nested(
         SecondFactorIn,
-        metadata={"description": "For static codes; with any other it says nothing and is not looked at."},
+        metadata={
+            "description": "For static codes and plastic cards; with any other it says nothing and is not looked at."
+        },
     )
+
+    @validates_schema
+    def _code_or_card(self, given: Mapping[str, Any], **_: object) -> None:
+        if "code" in given:
+            if odd := sorted({"card_number", "kind"} & set(given)):
+                raise ValidationError({name: ["Unknown field."] for name in odd})
+            return
+        missing = {"card_number", "kind"} - set(given)
+        if len(missing) == 2:
+            raise ValidationError("Missing data for required field.", "code")
+        if missing:
+            raise ValidationError("Missing data for required field.", missing.pop())
+
+    @validates_schema
+    def _code_or_card(self, given: Mapping[str, Any], **_: object) -> None:
+        if "code" in given:
+            for name in {"card_number", "kind"} & set(given):
+                raise ValidationError("Unknown field.", name)
+        elif "card_number" not in given and "kind" not in given:
+            raise ValidationError("Missing data for required field.", "code")
+        else:
+            for name in ("card_number", "kind"):
+                if name not in given:
+                    raise ValidationError("Missing data for required field.", name)
 
     @validates_schema
     def _named_operator(self, given: Mapping[str, Any], **_: object) -> None:
@@ -111,6 +141,13 @@ class SecondFactorOut(Schema):
     tries_left = fields.Integer(metadata={"description": "Wrong ones left before the code is locked for 24 hours."})
 
 
+class PatientIdsByTypeOut(Schema):
+    """The asking institution's own ids of this patient."""
+
+    outpatient = fields.String()
+    inpatient = fields.String()
+
+
 class ScanOut(Schema):
     """The answer to a scan. A refused code is an answer, not an error."""
 
@@ -123,6 +160,14 @@ class ScanOut(Schema):
     resident = fields.Nested(
         CheckedResidentOut, allow_none=True, metadata={"description": "Null where the holder has ended sharing."}
     )
+    patient_id = fields.String(
+        allow_none=True,
+        metadata={
+            "description": "The asking institution's own id (院内ID) of this patient, if it bound one: at the step"
+            " `inpatient` the inpatient one, else the outpatient one."
+        },
+    )
+    patient_ids = fields.Nested(PatientIdsByTypeOut)
     second_factor = fields.Nested(SecondFactorOut)
 
 
@@ -152,12 +197,13 @@ def presentation(wanted: Mapping[str, Any]) -> Presentation:
     """A loaded `ScanIn` as the service takes it."""
     way = wanted.get("channel")
     return Presentation(
-        text=wanted["code"],
+        text=wanted["code"] if "code" in wanted else wanted["card_number"],
         step=medical_step(wanted["step"]) or "other",
         channel=way and channel(way),
         department=wanted.get("department"),
         operator=wanted.get("operator"),
         request_id=wanted.get("request_id"),
+        plastic=plastic_kinds()[wanted["kind"]] if "kind" in wanted else None,
         **wanted.get("second_factor", {}),
     )
 
@@ -167,6 +213,7 @@ class Told(NamedTuple):
 
     resident: Mapping[str, Any] | None = None
     acted_for: Mapping[str, Any] | None = None
+    patient_ids: Mapping[str, str] | None = None
 
 
 def scan_out(settled: Settled, told: Told, *, english: bool) -> dict[str, Any]:
@@ -182,6 +229,10 @@ def scan_out(settled: Settled, told: Told, *, english: bool) -> dict[str, Any]:
     if settled.holder is not None:
         out["card"] = _card(settled.holder, settled.assurance, told.acted_for)
         out["resident"] = told.resident
+    if told.patient_ids:
+        kind = "inpatient" if settled.step == "inpatient" else "outpatient"
+        out["patient_id"] = told.patient_ids.get(kind)
+        out["patient_ids"] = dict(told.patient_ids)
     if settled.factor is not None:
         left = {} if settled.tries_left is None else {"tries_left": settled.tries_left}
         out["second_factor"] = {"state": settled.factor, **left}
@@ -204,7 +255,8 @@ def _card(holder: Holder, assurance: Assurance, acted_for: Mapping[str, Any] | N
 def _advice(reason: Reason, code: StandingKind | None) -> Text:
     if code is None:
         return ADVICE[reason]
-    return (TEMPORARY_ADVICE if code is StandingKind.TEMPORARY else PRINT_ADVICE).get(reason, ADVICE[reason])
+    special = {StandingKind.TEMPORARY: TEMPORARY_ADVICE, StandingKind.PLASTIC: PLASTIC_ADVICE}.get(code, PRINT_ADVICE)
+    return special.get(reason, ADVICE[reason])
 
 
 def history_out(entries: list[Entry], names: Mapping[UUID, str], following: str | None) -> dict[str, Any]:

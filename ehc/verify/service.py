@@ -8,6 +8,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from ehc.callers import Caller
+from ehc.cards.plastic_numbers import number_index
 from ehc.clock import Clock
 from ehc.codes.cti import CtiKey
 from ehc.codes.national import hex_upper
@@ -25,13 +26,16 @@ from ehc.codes.signed import (
 from ehc.codes.temporary_text import read_temporary
 from ehc.codes.text import TextKind, kind_of
 from ehc.core.ids import uuid7
+from ehc.core.plastic_kinds import PlasticKind
+from ehc.core.plastic_kinds import PlasticKind
 from ehc.crypto.keys import BadSignature, KeyId, KeyRing, UnknownKey
 from ehc.crypto.sealed import BlindIndex, Sealer
+from ehc.errors import InvalidValue, Text
 from ehc.keystore.refreshed import Refreshed
 from ehc.residents.store import place
 from ehc.verify.national import untimely
 from ehc.verify.reasons import NOT_RECORDED, Reason
-from ehc.verify.scans import AnyScan, NationalScan, Scan, Settled, StandingKind, StandingScan, Visit
+from ehc.verify.scans import AnyScan, NationalScan, PlasticScan, Scan, Settled, StandingKind, StandingScan, Visit
 
 
 class Refused(Exception):
@@ -45,7 +49,7 @@ class Refused(Exception):
 class Presentation(NamedTuple):
     """What a terminal sends: the text it read, and where and for what it was read.
 
-    A second factor, for a static code, is the end of the holder's phone, or that the operator saw the document.
+    With a `plastic_kind` the text is the number of a plastic card of that kind. A second factor, for it and for a static code, is the end of the holder's phone, or that the operator saw the document.
     """
 
     text: str
@@ -56,6 +60,8 @@ class Presentation(NamedTuple):
     request_id: str | None = None
     phone_last4: str | None = None
     document_seen: bool = False
+    plastic: PlasticKind | None = None
+    """The kind of the plastic card whose number `text` is; None for a code."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,7 @@ class Tools:
     protection_keys: Callable[[], Mapping[int, bytes]]
     national_seconds: int
     """How long national codes live."""
+    plastic_kinds: Callable[[], Mapping[str, PlasticKind]]
 
 
 def check_code(text: str, rings: Refreshed[KeyRing], *, now: datetime) -> tuple[Claims, KeyId]:
@@ -102,7 +109,8 @@ def verify_code(shown: Presentation, caller: Caller, *, tools: Tools, settle: Ca
     try:
         scan = scan_of(shown, visit, tools)
     except Refused as refusal:
-        return Settled(visit.id, visit.at, visit.step, refusal.reason)
+        code = None if shown.plastic_kind is None else StandingKind.PLASTIC
+        return Settled(visit.id, visit.at, visit.step, refusal.reason, code=code)
     return settle(scan)
 
 
@@ -131,6 +139,8 @@ def operator_place(verification_id: UUID) -> str:
 
 def scan_of(shown: Presentation, visit: Visit, tools: Tools) -> AnyScan:
     """The scan of a text, with whatever speaks against it already. Raises `Refused` for what is not recorded."""
+    if shown.plastic is not None:
+        return _plastic(shown, shown.plastic, visit, tools)
     kind = kind_of(shown.text)
     if kind is TextKind.NATIONAL:
         return _national(shown, visit, tools)
@@ -178,12 +188,33 @@ def _national(shown: Presentation, visit: Visit, tools: Tools) -> AnyScan:
     return NationalScan(visit, index.of("national-code", found.text), ehc_id_index, refused)
 
 
+def _plastic(shown: Presentation, kind: PlasticKind, visit: Visit, tools: Tools) -> PlasticScan:
+    number = kind.read(shown.text)
+    if number is None:
+        raise Refused(Reason.MALFORMED)
+    index = number_index(tools.blind_index(), kind, visit.institution_id, number)
+    return PlasticScan(visit, index, shown.document_seen)
+
+
 def _temporary(text: str, visit: Visit, tools: Tools) -> StandingScan:
     try:
         digits = read_temporary(text)
     except (Malformed, UnknownFormat):
         raise Refused(Reason.MALFORMED) from None
     return StandingScan(visit, StandingKind.TEMPORARY, temporary_index=tools.blind_index().of("temporary-code", digits))
+
+
+def _plastic(shown: Presentation, kind: str, visit: Visit, tools: Tools) -> StandingScan:
+    known = tools.plastic_kinds().get(kind)
+    if known is None:
+        raise InvalidValue.at(
+            "/kind", "choice", Text("没有这种实体卡，请查阅接口文档。", "No such kind. See the docs.")
+        )
+    number = known.read(shown.text)
+    if number is None:
+        raise Refused(Reason.MALFORMED)
+    index = number_index(tools.blind_index(), known, visit.institution_id, number)
+    return _with_factor(StandingScan(visit, StandingKind.PLASTIC, plastic_index=index), shown, tools.sealer())
 
 
 def _with_factor(scan: StandingScan, shown: Presentation, sealer: Sealer) -> StandingScan:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from ehc.verify.disclosure import ACTED_FOR_FIELDS, DEFAULT_FIELDS, STATIC_FIELDS
+from ehc.verify.disclosure import ACTED_FOR_FIELDS, DEFAULT_FIELDS, PATIENT_FIELDS, STATIC_FIELDS
 from ehc.verify.reasons import Reason
 from ehc.verify.scans import Assurance, Holder, Settled
 
@@ -21,13 +21,21 @@ VISIT = """position int, id uuid, at timestamptz, client_id uuid, institution_id
 
 HOLDER = """card.id AS card_id, card.kind AS card_kind, card.level, card.sharing, resident.id AS resident_id, resident.name,
            resident.sex, resident.birth_date, guardian.id AS guardian_id, guardian.name AS guardian_name,
-           CASE WHEN guardian.id IS NOT NULL THEN card.guardian_relation END AS relation"""
+           CASE WHEN guardian.id IS NOT NULL THEN card.guardian_relation END AS relation,
+           outpatient.id AS outpatient_id, outpatient.number AS outpatient,
+           inpatient.id AS inpatient_id, inpatient.number AS inpatient,
+           coalesce(outpatient.id, inpatient.id) IS NOT NULL AS is_patient"""
 
 HOLDER_JOINS = """LEFT JOIN resident ON resident.id = card.resident_id
     LEFT JOIN LATERAL (
         SELECT id, name FROM resident
         WHERE resident.id = card.guardian_id AND (card.guardian_until IS NULL OR card.guardian_until > scan.at) LIMIT 1
-    ) AS guardian ON true"""
+    ) AS guardian ON true
+    LEFT JOIN patient_id AS outpatient ON outpatient.card_serial = card.serial AND outpatient.ended_at IS NULL
+        AND outpatient.institution_id = scan.institution_id AND outpatient.id_type = 'outpatient'
+    LEFT JOIN patient_id AS inpatient ON inpatient.card_serial = card.serial AND inpatient.ended_at IS NULL
+        AND inpatient.institution_id = scan.institution_id AND inpatient.id_type = 'inpatient'"""
+"""The holder, who acts for the holder now, and the asking institution's own ids of this patient, of no other's."""
 
 CARD_STATE = f"""WHEN card.status IS NULL THEN '{Reason.NOT_ISSUED}'
                 WHEN card.status IN ('suspended', 'lost') THEN '{Reason.CARD_SUSPENDED}'
@@ -36,12 +44,21 @@ CARD_STATE = f"""WHEN card.status IS NULL THEN '{Reason.NOT_ISSUED}'
                 WHEN card.status <> 'active' THEN '{Reason.CARD_NOT_ACTIVE}'
                 WHEN card.expires_at < scan.at THEN '{Reason.EXPIRED}'"""
 
-DEFAULT, STATIC, WITH_GUARDIAN = (
-    f"'{{{','.join(fields)}}}'" for fields in (DEFAULT_FIELDS, STATIC_FIELDS, DEFAULT_FIELDS + ACTED_FOR_FIELDS)
+DEFAULT, STATIC, WITH_GUARDIAN, OF_PATIENT, OF_PATIENT_WITH_GUARDIAN = (
+    f"'{{{','.join(fields)}}}'"
+    for fields in (
+        DEFAULT_FIELDS,
+        STATIC_FIELDS,
+        DEFAULT_FIELDS + ACTED_FOR_FIELDS,
+        DEFAULT_FIELDS + PATIENT_FIELDS,
+        DEFAULT_FIELDS + ACTED_FOR_FIELDS + PATIENT_FIELDS,
+    )
 )
 """Arrays of fields as PostgreSQL writes them: text until they are stored, since text costs less on its way."""
 
-TOLD = f"""CASE WHEN NOT sharing THEN '{{}}' WHEN guardian_id IS NULL THEN {DEFAULT} ELSE {WITH_GUARDIAN} END"""
+TOLD = f"""CASE WHEN NOT sharing THEN '{{}}'
+    WHEN guardian_id IS NULL THEN CASE WHEN is_patient THEN {OF_PATIENT} ELSE {DEFAULT} END
+    WHEN is_patient THEN {OF_PATIENT_WITH_GUARDIAN} ELSE {WITH_GUARDIAN} END"""
 """All that a check may tell; nothing where the holder has ended sharing."""
 
 WRITE = """INSERT INTO verification (card_serial, verified_at, id, client_id, institution_id, step, channel, department,
@@ -49,7 +66,8 @@ WRITE = """INSERT INTO verification (card_serial, verified_at, id, client_id, in
 WRITTEN = """serial, at, id, client_id, institution_id, step, channel, department, operator, request_id, reason,
            CASE WHEN reason IS NULL THEN told::text[] ELSE '{}' END"""
 
-HELD = """card_id, card_kind, level, resident_id, name, sex, birth_date, relation, guardian_id, guardian_name"""
+HELD = """card_id, card_kind, level, resident_id, name, sex, birth_date, relation, guardian_id, guardian_name,
+    outpatient_id, outpatient, inpatient_id, inpatient"""
 """The columns of a `Holder`."""
 
 AGAIN = """CASE WHEN again THEN first_id ELSE id END, CASE WHEN again THEN first_at ELSE at END,
