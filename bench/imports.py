@@ -32,8 +32,9 @@ from ehc.commands.keys import init_keys
 from ehc.commands.people import write_people
 from ehc.dev import region
 from ehc.dev.servers import Servers, environment, running
+from ehc.files.pieces import Cutter, records
+from ehc.issuer.batch import columns
 from ehc.issuer.batch.preparing import LEVELS, prepare
-from ehc.issuer.batch.reading import Cutter, records
 from ehc.issuer.batch.sealing import TABLES, Frame, mark, seal
 from ehc.issuer.registry import Registry
 from ehc.keystore import secret_keys
@@ -121,7 +122,7 @@ def _prepared(ground: Ground, file: Path) -> tuple[list[dict[str, bytes]], int]:
     copies, cards = [], 0
     with file.open("rb") as data:
         cutter = Cutter(data.read)
-        header = cutter.header("utf-8")
+        header = cutter.header("utf-8", columns.PEOPLE)
         for piece, _ in zip(cutter.pieces(), range(_BARE_PIECES), strict=False):
             rows = records(piece.data, first_line=piece.first_line, encoding="utf-8")
             prepared = prepare(rows, header=header, level=Level.DOCUMENT_SEEN, today=local_day(now))

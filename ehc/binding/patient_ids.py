@@ -92,12 +92,7 @@ def bind(
     if live is not None and live.number_index == index:
         return live, False
     if live is not None:
-        raise PatientIdInPlace(
-            Text(
-                "该健康卡在本机构已绑定另一个同类院内ID，请先合并、拆分或解绑。",
-                "The card has another id of this type here. Merge, split or end that one first.",
-            )
-        )
+        raise _in_place()
     row = add(session, card, wanted, institution_id, index, source="check", secrets=secrets, now=now)
     row.verification_id = verification_id
     _note(session, card, row, "bound", acting=_staff(caller), now=now)
@@ -219,6 +214,12 @@ def add(
     return row
 
 
+def require_none(session: Session, card: CardRow, institution_id: UUID, id_type: str) -> None:
+    """Raises `PatientIdInPlace` if the card has a live id of this type at the institution."""
+    if _of_card(session, card, institution_id, id_type) is not None:
+        raise _in_place()
+
+
 def institution_of(caller: Caller) -> UUID:
     """The institution for which a terminal speaks. Raises `NoSuchBinding` for a caller that speaks for none."""
     if caller.kind is not ClientKind.TERMINAL or caller.institution_id is None:
@@ -230,6 +231,15 @@ def no_such_binding() -> NoSuchBinding:
     """The one answer for a binding that is not there and for one that is somebody else's."""
     return NoSuchBinding(
         Text("没有这项绑定，或本客户端无权查看。", "There is no such binding, or this client may not see it.")
+    )
+
+
+def _in_place() -> PatientIdInPlace:
+    return PatientIdInPlace(
+        Text(
+            "该健康卡在本机构已绑定另一个同类院内ID，请先合并、拆分或解绑。",
+            "The card has another id of this type here. Merge, split or end that one first.",
+        )
     )
 
 

@@ -14,12 +14,12 @@ from ehc.access.models import ClientRow
 from ehc.callers import ClientKind
 from ehc.cards.states import LIVE, CardStatus, Level
 from ehc.commands.context import Deployment, deployment
+from ehc.files.pieces import ENCODINGS, PIECE_BYTES
+from ehc.files.progress import Progress
 from ehc.issuer.batch import export
 from ehc.issuer.batch.files import ImportFile, Report, require_room, write_faults
 from ehc.issuer.batch.options import Options
 from ehc.issuer.batch.preparing import LEVELS
-from ehc.issuer.batch.progress import Progress
-from ehc.issuer.batch.reading import ENCODINGS, PIECE_BYTES
 from ehc.place import Place
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from typing import TextIO
 
 from ehc.core.documents import check_character
-from ehc.issuer.batch.reading import COLUMNS
+from ehc.issuer.batch.columns import PEOPLE
 
 _SURNAMES = (
     "王李张刘陈杨黄赵吴周徐孙马朱胡郭何高林罗郑梁谢宋唐许韩冯邓曹彭曾肖田董袁潘于蒋蔡余杜叶程苏魏吕丁任沈"
@@ -58,7 +58,7 @@ class Planted:
 def write_people(out: TextIO, count: int, *, seed: int) -> Planted:
     """Write a header and `count` rows; what is in them. The same seed gives the same people."""
     rows, planted = csv.writer(out), Planted(rows=count)
-    rows.writerow(COLUMNS)
+    rows.writerow(PEOPLE.names)
     for row, kind in people(count, seed=seed):
         rows.writerow(row)
         setattr(planted, kind, getattr(planted, kind) + 1)
@@ -66,7 +66,7 @@ def write_people(out: TextIO, count: int, *, seed: int) -> Planted:
 
 
 def people(count: int, *, seed: int) -> Iterator[tuple[list[str], str]]:
-    """Rows as `COLUMNS` has them, and what each is: a member of `Planted`."""
+    """Rows as `PEOPLE.names` has them, and what each is: a member of `Planted`."""
     if count > _SPACE:
         raise ValueError("there are not so many different numbers")
     for at in range(count):

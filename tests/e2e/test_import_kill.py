@@ -25,8 +25,9 @@ from ehc.commands import imports as command
 from ehc.commands import main
 from ehc.commands.people import Planted, people, write_people
 from ehc.dev.worker import WorkerProcess
+from ehc.files.pieces import PIECE_BYTES, Cutter
 from ehc.issuer.batch import files, runs
-from ehc.issuer.batch.reading import PIECE_BYTES, Cutter
+from ehc.issuer.batch.columns import PEOPLE
 from ehc.place import Place
 from ehc.settings import Settings
 from ehc.worker import Pace, work
@@ -109,7 +110,7 @@ class Command:
 def pieces(file: Path, size: int = PIECE_KIB * 1024) -> int:
     with file.open("rb") as data:
         cutter = Cutter(data.read, size=size)
-        cutter.header("utf-8")
+        cutter.header("utf-8", PEOPLE)
         return sum(1 for _ in cutter.pieces())
 
 

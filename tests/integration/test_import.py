@@ -19,9 +19,11 @@ from sqlalchemy import text
 from ehc.access import models as _access  # noqa: F401 - the tables that those of imports refer to
 from ehc.cards.states import Level
 from ehc.commands.people import write_people
-from ehc.issuer.batch import files, holding, pool, reading, runs, standing, writing
+from ehc.files import holding, pieces
+from ehc.files.pieces import Cutter, Piece
+from ehc.issuer.batch import files, pool, runs, standing, writing
+from ehc.issuer.batch.columns import PEOPLE
 from ehc.issuer.batch.options import Options
-from ehc.issuer.batch.reading import Cutter, Piece
 from ehc.issuer.batch.writing import Counts, Writer
 from ehc.issuer.registry import Registry
 from ehc.place import Place
@@ -334,7 +336,7 @@ def writer(place: Place, path: Path, **changes: Any) -> tuple[Writer, list[Piece
     """A run begun on a file, its writer and its pieces."""
     with path.open("rb") as file:
         cutter = Cutter(file.read, size=changes.pop("size", 1024))
-        options = replace(Options(cutter.header("utf-8")), **changes)
+        options = replace(Options(cutter.header("utf-8", PEOPLE)), **changes)
         pieces = list(cutter.pieces())
     with place.patient_work() as session:
         run = runs.begin(session, os.urandom(32), options, size=0, now=place.clock.now())
@@ -589,7 +591,7 @@ def test_a_dry_run_tells_of_card_ids_that_are_taken(imports: Imports, service: S
 def test_what_was_wrong_is_told_also_when_the_import_stops(
     imports: Imports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "MOST_SLIPS", 1)
+    monkeypatch.setattr(pieces, "MOST_SLIPS", 1)
     path = written(tmp_path, [row(1, phone="1"), *(row(n) for n in range(30))])
     path.write_bytes(path.read_bytes() + b'"x,01,1,1\n' * 3)
     result = imports.run("import", str(path), "--workers", "1", "--piece-kib", "1")

@@ -15,7 +15,8 @@ from ehc import jobs
 from ehc.access import clients
 from ehc.callers import Scope
 from ehc.errors import EhcError
-from ehc.issuer.batch import api, purging, reading, runs, tasks, uploads, writing
+from ehc.files import pieces
+from ehc.issuer.batch import api, purging, runs, tasks, uploads, writing
 from ehc.issuer.batch.models import ImportPartRow
 from ehc.issuer.batch.options import Options
 from ehc.place import Place
@@ -289,7 +290,7 @@ def test_what_breaks_off_leaves_nothing_and_can_be_sent_again(
     service: Service, place: Place, sender: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(api, "PIECE_BYTES", 1024)
-    monkeypatch.setattr(reading, "MOST_SLIPS", 1)
+    monkeypatch.setattr(pieces, "MOST_SLIPS", 1)
     data = csv_bytes([row(n) for n in range(100)])
     assert send(sender, data + b'"x,01,1,1\n' * 3).status_code == 422
     assert count(service, "import_part") == count(service, "procrastinate_jobs") == 0
@@ -377,11 +378,12 @@ def test_a_client_is_told_how_far_it_is(
 
 
 def test_every_kind_of_error_has_a_status() -> None:
-    from ehc.issuer.batch import holding, pool, reading, runs, uploads
+    from ehc.files import holding
+    from ehc.issuer.batch import pool, runs, uploads
 
     kinds = {
         kind
-        for module in (holding, pool, reading, runs, uploads)
+        for module in (holding, pool, pieces, runs, uploads)
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, EhcError) and kind.__module__ == module.__name__
     }

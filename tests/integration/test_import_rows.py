@@ -16,11 +16,13 @@ from ehc.core.documents import Document, check_character
 from ehc.core.ids import uuid7_time
 from ehc.core.names import normal_name
 from ehc.crypto.sealed import BlindIndex, Sealer
-from ehc.issuer.batch import preparing, reading
+from ehc.files import pieces
+from ehc.files.pieces import LONGEST, MOST_LINES, BadFile, Cutter, Record, records
+from ehc.files.progress import Progress
+from ehc.issuer.batch import preparing
 from ehc.issuer.batch.bulk import BulkIndex, BulkSealer, CardIds
+from ehc.issuer.batch.columns import PEOPLE
 from ehc.issuer.batch.preparing import APP_LEVELS, LEVELS, Applicant, Fault, prepare
-from ehc.issuer.batch.progress import Progress
-from ehc.issuer.batch.reading import COLUMNS, LONGEST, MOST_LINES, BadFile, Cutter, Record, records
 from ehc.issuer.batch.reasons import REASONS
 from ehc.issuer.batch.sealing import ids_at
 from tests.support.service import citizen_number
@@ -31,7 +33,7 @@ HEAD = "name,id_type,id_number\n"
 
 def read(data: bytes, *, size: int = 1 << 20, encoding: str = "utf-8") -> list[Record]:
     cutter = Cutter(io.BytesIO(data).read, size=size)
-    cutter.header(encoding)
+    cutter.header(encoding, PEOPLE)
     found: list[Record] = []
     for piece in cutter.pieces():
         assert data[piece.begins : piece.begins + len(piece.data)] == piece.data
@@ -110,7 +112,11 @@ def test_a_file_without_a_right_header_is_refused(header: str) -> None:
 
 
 def test_names_in_the_header_may_be_in_any_order_and_case() -> None:
-    assert Cutter(io.BytesIO(b" ID_Number,NAME,id_type\n").read).header("utf-8") == ["id_number", "name", "id_type"]
+    assert Cutter(io.BytesIO(b" ID_Number,NAME,id_type\n").read).header("utf-8", PEOPLE) == [
+        "id_number",
+        "name",
+        "id_type",
+    ]
 
 
 @pytest.mark.parametrize("size", [1000, 1 << 17, 1 << 20])
@@ -126,7 +132,7 @@ def test_a_line_that_is_too_long_costs_itself_alone(size: int, quote: str, longe
 def test_a_line_of_megabytes_is_never_held_as_a_whole() -> None:
     data = HEAD.encode() + b"x" * (5 * 2**20) + "\n张三,01,1\n".encode()
     cutter = Cutter(io.BytesIO(data).read)
-    cutter.header("utf-8")
+    cutter.header("utf-8", PEOPLE)
     first, second = cutter.pieces()
     assert len(first.data) == LONGEST + 1
     assert [record.fault for record in records(first.data, first_line=2, encoding="utf-8")] == ["length"]
@@ -150,8 +156,8 @@ class Counted:
 
 @pytest.mark.parametrize("line", ['"a,\n', 'a,"b\n', '"""\n', 'a","b\n'])
 def test_a_quote_that_is_not_closed_costs_one_look_ahead(monkeypatch: pytest.MonkeyPatch, line: str) -> None:
-    counted = Counted(reading._LINES)
-    monkeypatch.setattr(reading, "_LINES", counted)
+    counted = Counted(pieces._LINES)
+    monkeypatch.setattr(pieces, "_LINES", counted)
     data = (line * 5000).encode()
     faults = sum(bool(record.fault) for record in records(data, first_line=2, encoding="utf-8"))
     assert counted.times <= 5000
@@ -161,7 +167,7 @@ def test_a_quote_that_is_not_closed_costs_one_look_ahead(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize(("slips", "fits"), [(20, True), (21, False)])
 def test_a_file_with_too_many_slips_is_refused(monkeypatch: pytest.MonkeyPatch, slips: int, fits: bool) -> None:
-    monkeypatch.setattr(reading, "MOST_SLIPS", 20)
+    monkeypatch.setattr(pieces, "MOST_SLIPS", 20)
     data = (HEAD + "张三,01,1\n" + '"李四,01,2,x\n' * slips).encode()
     for size in (100, 1 << 20):
         if fits:
@@ -173,11 +179,13 @@ def test_a_file_with_too_many_slips_is_refused(monkeypatch: pytest.MonkeyPatch, 
 
 def row(**changes: str) -> tuple[str, ...]:
     plain = {"name": "王小明", "id_type": "01", "id_number": citizen_number(1), "phone": "13800138000"}
-    return tuple((dict.fromkeys(COLUMNS, "") | plain | changes)[name] for name in COLUMNS)
+    return tuple((dict.fromkeys(PEOPLE.names, "") | plain | changes)[name] for name in PEOPLE.names)
 
 
 def found(**changes: str) -> Applicant | list[Fault]:
-    prepared = prepare(iter([Record(7, list(row(**changes)))]), header=list(COLUMNS), level=Level.CLERK, today=TODAY)
+    prepared = prepare(
+        iter([Record(7, list(row(**changes)))]), header=list(PEOPLE.names), level=Level.CLERK, today=TODAY
+    )
     return prepared.applicants[0] if prepared.applicants else prepared.faults
 
 
@@ -303,7 +311,11 @@ def test_an_app_cannot_vouch_for_the_register() -> None:
     for level in LEVELS:
         for cells in (row(level=str(level)), row(level=str(level), name=" 王小明")):
             prepared = prepare(
-                iter([Record(7, list(cells))]), header=list(COLUMNS), level=Level.CLERK, today=TODAY, levels=APP_LEVELS
+                iter([Record(7, list(cells))]),
+                header=list(PEOPLE.names),
+                level=Level.CLERK,
+                today=TODAY,
+                levels=APP_LEVELS,
             )
             wrong = [Fault(7, 0, "level", "choice")] if level is Level.EXTERNAL_MATCH else []
             assert prepared.faults == wrong
@@ -317,14 +329,14 @@ def test_a_birth_in_the_future_is_refused_and_one_today_is_not() -> None:
 
 
 def test_a_row_with_another_number_of_columns_is_bad_as_a_whole() -> None:
-    for width in (len(COLUMNS) - 1, len(COLUMNS) + 1):
-        prepared = prepare(iter([Record(3, ["x"] * width)]), header=list(COLUMNS), level=Level.CLERK, today=TODAY)
+    for width in (len(PEOPLE.names) - 1, len(PEOPLE.names) + 1):
+        prepared = prepare(iter([Record(3, ["x"] * width)]), header=list(PEOPLE.names), level=Level.CLERK, today=TODAY)
         assert prepared.faults == [Fault(3, 0, "", "columns")]
 
 
 @given(rows)
 def test_every_code_has_a_reason(cells: tuple[str, ...]) -> None:
-    prepared = prepare(iter([Record(2, list(cells))]), header=list(COLUMNS), level=Level.CLERK, today=TODAY)
+    prepared = prepare(iter([Record(2, list(cells))]), header=list(PEOPLE.names), level=Level.CLERK, today=TODAY)
     assert {fault.code for fault in prepared.faults} <= set(REASONS)
 
 

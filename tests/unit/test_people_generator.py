@@ -12,8 +12,9 @@ from click.testing import CliRunner
 from ehc.cards.states import Level
 from ehc.commands import main
 from ehc.commands.people import Planted, people, write_people
+from ehc.files.pieces import Record
+from ehc.issuer.batch.columns import PEOPLE
 from ehc.issuer.batch.preparing import prepare
-from ehc.issuer.batch.reading import COLUMNS, Record
 
 TODAY = date(2026, 1, 9)
 
@@ -34,13 +35,13 @@ def test_the_same_seed_gives_the_same_people_and_another_gives_others() -> None:
 @pytest.mark.parametrize("count", [0, 1, 100, 250])
 def test_it_tells_what_it_planted(count: int) -> None:
     text, planted = written(count)
-    assert next(csv.reader([text.splitlines()[0]])) == list(COLUMNS)
+    assert next(csv.reader([text.splitlines()[0]])) == list(PEOPLE.names)
     assert planted.rows == count == planted.new + planted.again + planted.other_name + planted.faulty
 
 
 def test_all_but_the_faulty_pass_every_rule() -> None:
     for number, (row, kind) in enumerate(people(2000, seed=3)):
-        found = prepare(iter([Record(2, list(row))]), header=list(COLUMNS), level=Level.CLERK, today=TODAY)
+        found = prepare(iter([Record(2, list(row))]), header=list(PEOPLE.names), level=Level.CLERK, today=TODAY)
         assert found.bad == (kind == "faulty"), (number, kind, found.faults)
 
 
@@ -65,7 +66,7 @@ def test_there_are_newborns_foreigners_and_every_fault() -> None:
     types = Counter(row[1] for row in rows)
     assert {"01", "03", "06", "08", "99"} <= set(types)
     bad = [Record(n, list(row)) for n, (row, kind) in enumerate(people(2000, seed=5)) if kind == "faulty"]
-    found = prepare(iter(bad), header=list(COLUMNS), level=Level.CLERK, today=TODAY)
+    found = prepare(iter(bad), header=list(PEOPLE.names), level=Level.CLERK, today=TODAY)
     assert {"columns", "required", "phone-form", "id-number-check", "id-number-length", "id-number-date"} == {
         fault.code for fault in found.faults
     }

@@ -13,12 +13,12 @@ from ehc.clock import Clock
 from ehc.crypto.sealed import Sealer
 from ehc.db import UnitOfWork
 from ehc.errors import EhcError, Text
+from ehc.files.holding import ImportRuns
+from ehc.files.pieces import ENCODINGS, PIECE_BYTES, BadFile
 from ehc.issuer.batch import runs, uploads
-from ehc.issuer.batch.holding import ImportRuns
 from ehc.issuer.batch.models import ImportRunRow
 from ehc.issuer.batch.options import Options
 from ehc.issuer.batch.pool import ImportStopped
-from ehc.issuer.batch.reading import ENCODINGS, PIECE_BYTES, BadFile
 from ehc.issuer.batch.runs import ImportIncomplete, NoSuchImport
 from ehc.issuer.batch.schemas import ErrorsOut, ErrorsQuery, ImportOut, ImportQuery, Seen, errors_out, import_out
 from ehc.issuer.batch.uploads import UploadTooLarge

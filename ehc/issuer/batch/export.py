@@ -21,8 +21,9 @@ from ehc.core.ids import uuid7
 from ehc.core.tables import code_table
 from ehc.crypto.sealed import Sealer
 from ehc.db import UnitOfWork
+from ehc.files.pieces import guarded
+from ehc.issuer.batch.columns import PEOPLE
 from ehc.issuer.batch.options import OPERATOR
-from ehc.issuer.batch.reading import COLUMNS, guarded
 from ehc.residents.store import name_place, number_place, place
 
 BEGUN, DONE = "cards.export-begun", "cards.exported"
@@ -83,7 +84,7 @@ def export_people(work: UnitOfWork, path: Path, statuses: Sequence[CardStatus], 
 
 def _write(out: TextIO, people: Iterable[list[str]]) -> int:
     rows, count = csv.writer(out), 0
-    rows.writerow(COLUMNS)
+    rows.writerow(PEOPLE.names)
     for row in people:
         rows.writerow(map(guarded, row))
         count += 1

@@ -7,19 +7,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO, Protocol, TextIO
+from typing import BinaryIO, TextIO
 from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
 
 from ehc.errors import Text
+from ehc.files.holding import held, under_way
+from ehc.files.pieces import BadFile, Cutter, Piece
+from ehc.files.progress import Teller
 from ehc.issuer.batch import runs
-from ehc.issuer.batch.holding import held, under_way
+from ehc.issuer.batch.columns import PEOPLE
 from ehc.issuer.batch.models import ImportRunRow
 from ehc.issuer.batch.options import Options
 from ehc.issuer.batch.pool import Used, file_changed, write_pieces
 from ehc.issuer.batch.preparing import Fault
-from ehc.issuer.batch.reading import BadFile, Cutter, Piece
 from ehc.issuer.batch.reasons import REASONS
 from ehc.issuer.batch.worker import usage
 from ehc.issuer.batch.writing import Counts
@@ -30,16 +32,6 @@ _BLOCK = 1 << 20
 
 class _Spoiled(Exception):
     """An earlier start wrote another piece than this file has in its place."""
-
-
-class Teller(Protocol):
-    """Who is told how far it is: see `progress.Progress`."""
-
-    def skip(self, size: int) -> None:
-        """Bytes that an earlier start has done."""
-
-    def advance(self, size: int, rows: int) -> None:
-        """Bytes and rows that are done now."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +69,7 @@ class ImportFile:
             state = _state(file)
             content = _Hashed(file)
             cutter = Cutter(content.read, size=self._options.piece_bytes)
-            options = replace(self._options, header=cutter.header(self._options.encoding))
+            options = replace(self._options, header=cutter.header(self._options.encoding, PEOPLE))
             run = self._begun(runs.fingerprint(content.digest, options), options, size=state[0], again=again)
             self.run_id = run.id
             if run.finished_at is None:

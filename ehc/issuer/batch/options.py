@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from ehc.cards.states import Level
-from ehc.issuer.batch.reading import PIECE_BYTES
+from ehc.files.pieces import PIECE_BYTES
 
 OPERATOR = "operator"
 """Who acts where an import comes from the command line."""

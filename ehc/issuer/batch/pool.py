@@ -11,7 +11,7 @@ from threading import Event, Lock, Thread
 from typing import Any
 
 from ehc.errors import EhcError, Text
-from ehc.issuer.batch.reading import BadFile, Piece
+from ehc.files.pieces import BadFile, Piece
 from ehc.issuer.batch.writing import Counts
 
 _COMMAND = [sys.executable, "-m", "ehc.issuer.batch.worker"]

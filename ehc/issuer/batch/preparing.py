@@ -15,8 +15,9 @@ from ehc.cards.states import Level
 from ehc.core.documents import CITIZEN_ID, check_character
 from ehc.core.tables import ethnicities, ethnicity, provinces, sex, sexes
 from ehc.errors import FieldError, InvalidValue
+from ehc.files.pieces import Record, bare
 from ehc.issuer.applications import Application, Proof, read_person
-from ehc.issuer.batch.reading import COLUMNS, Record, bare, cell_getter
+from ehc.issuer.batch.columns import PEOPLE
 
 LEVELS: tuple[Level, ...] = tuple(level for level in Level if level is not Level.NONE)
 """What a row, or a whole file, may say of how its people were proved."""
@@ -78,7 +79,7 @@ def prepare(
     rows: Iterator[Record], *, header: list[str], level: Level, today: date, levels: Sequence[Level] = LEVELS
 ) -> Prepared:
     """The rows of a piece read. `level` is for rows that do not say their own, `levels` what they may say."""
-    width, cells_of = len(header), cell_getter(header)
+    width, cells_of = len(header), PEOPLE.getter(header)
     named = {str(one): one for one in levels}
     prepared = Prepared(0, [], [])
     for line, cells, fault in rows:
@@ -137,7 +138,7 @@ def _careful(
     line: int, row: tuple[str, ...], level: Level, today: date, levels: _Levels = _LEVELS
 ) -> Applicant | list[Fault]:
     """The applicant in a row by the rules themselves, or everything that is wrong with it."""
-    cells = {name: bare(_LINE_FEEDS.sub(" ", cell).strip()) for name, cell in zip(COLUMNS, row, strict=True)}
+    cells = {name: bare(_LINE_FEEDS.sub(" ", cell).strip()) for name, cell in zip(PEOPLE.names, row, strict=True)}
     wrong = [(name, code) for name, cell in cells.items() if (code := _cell_fault(name, cell, levels))]
     known = {name for name, _ in wrong}
     try:

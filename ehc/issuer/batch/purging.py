@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import exists, func, or_, select
 from sqlalchemy.orm import Session
 
+from ehc.files.holding import is_free
 from ehc.issuer.batch import runs
-from ehc.issuer.batch.holding import is_free
 from ehc.issuer.batch.models import ImportPartRow, ImportPieceRow, ImportRunRow, ImportSeenRow
 from ehc.issuer.batch.uploads import has_stopped
 

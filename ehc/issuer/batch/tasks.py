@@ -4,8 +4,8 @@ from uuid import UUID
 
 from sqlalchemy import select
 
+from ehc.files.holding import held
 from ehc.issuer.batch import runs
-from ehc.issuer.batch.holding import held
 from ehc.issuer.batch.models import ImportPartRow, ImportRunRow
 from ehc.issuer.batch.options import Options
 from ehc.issuer.batch.uploads import piece_of

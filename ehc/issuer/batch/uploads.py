@@ -18,10 +18,11 @@ from ehc import jobs
 from ehc.crypto.sealed import Sealer
 from ehc.db import UnitOfWork
 from ehc.errors import EhcError, Text, Unavailable
+from ehc.files.pieces import Cutter, Piece
 from ehc.issuer.batch import runs
+from ehc.issuer.batch.columns import PEOPLE
 from ehc.issuer.batch.models import ImportPartRow, ImportRunRow
 from ehc.issuer.batch.options import Options
-from ehc.issuer.batch.reading import Cutter, Piece
 
 TASK = "issuer.run-import"
 """The job that imports what came."""
@@ -68,7 +69,7 @@ def receive(
     `UploadTooLarge`. No transaction is open while it reads: a slow sender costs no connection."""
     content = _Content(read, most)
     cutter = Cutter(content.read, size=options.piece_bytes)
-    options = replace(options, header=cutter.header(options.encoding))
+    options = replace(options, header=cutter.header(options.encoding, PEOPLE))
     with work() as session:
         run = runs.add(session, options, now=now)
     try:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from ehc.files.pieces import Piece
 from ehc.issuer.batch.options import Options
-from ehc.issuer.batch.reading import Piece
 from ehc.issuer.batch.writing import Writer
 from ehc.issuer.registry import registry_of
 from ehc.place import Place

@@ -24,9 +24,9 @@ from ehc.audit.writing import Act, record_all
 from ehc.cards.states import CardStatus, Party
 from ehc.clock import Clock, local_day
 from ehc.db import UnitOfWork
+from ehc.files.pieces import Piece, records
 from ehc.issuer.batch.options import Options
 from ehc.issuer.batch.preparing import APP_LEVELS, LEVELS, Fault, prepare
-from ehc.issuer.batch.reading import Piece, records
 from ehc.issuer.batch.sealing import TABLES, Frame, Marked, mark, seal
 from ehc.issuer.batch.standing import CANCELLED, Cursor, Standing, seen, standings, taken
 from ehc.issuer.registry import Registry

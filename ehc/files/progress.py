@@ -2,10 +2,20 @@
 
 import time
 from collections.abc import Callable
-from typing import TextIO
+from typing import Protocol, TextIO
 
 _BAR = 30
 _EVERY_BAR, _EVERY_LINE = 0.2, 10.0
+
+
+class Teller(Protocol):
+    """Who is told how far it is: see `Progress`."""
+
+    def skip(self, size: int) -> None:
+        """Bytes that an earlier start has done."""
+
+    def advance(self, size: int, rows: int) -> None:
+        """Bytes and rows that are done now."""
 
 
 class Progress:

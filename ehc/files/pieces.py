@@ -9,27 +9,13 @@ of the file. A line longer than `LONGEST` is a bad row whatever is in it, and ne
 import csv
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from hashlib import sha256
 from operator import itemgetter
 from typing import NamedTuple
 
 from ehc.errors import EhcError, Text
 
-COLUMNS = (
-    "name",
-    "id_type",
-    "id_number",
-    "phone",
-    "sex",
-    "birth_date",
-    "nation",
-    "address",
-    "employer",
-    "level",
-    "reference",
-)
-"""The columns of a file, in whatever order: the members of `POST /v1/cards`, its verification's method as `level`."""
-REQUIRED = ("name", "id_type", "id_number")
 ENCODINGS = ("utf-8", "gb18030")
 MOST_LINES = 100
 LONGEST = 64 * 1024
@@ -54,6 +40,19 @@ _ONE_LINE, _LINES = (
         rb"(?:" + _QUOTED_CELL + rb"|" + _PLAIN_CELL + rb")",
     )
 )
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns that a file may have, in whatever order; the first `required` ones must be there."""
+
+    names: tuple[str, ...]
+    required: int
+
+    def getter(self, header: list[str]) -> Callable[[list[str]], tuple[str, ...]]:
+        """From the cells of a row, with one empty cell appended, the cells by `names`: empty where the file has none."""
+        places = {name: at for at, name in enumerate(header)}
+        return itemgetter(*(places.get(name, len(header)) for name in self.names))
 
 
 class BadFile(EhcError):
@@ -101,7 +100,7 @@ class Cutter:
         self._held = b""
         self._at, self._line, self._slips = 0, 1, 0
 
-    def header(self, encoding: str) -> list[str]:
+    def header(self, encoding: str, columns: Columns) -> list[str]:
         """The names in the header, in their order. Raises `BadFile`. Call it first, and once."""
         while len(self._held) < _LONGEST_HEADER and b"\n" not in self._held and self._more(_LONGEST_HEADER):
             pass
@@ -110,7 +109,7 @@ class Cutter:
         end = self._held.find(b"\n", 0, _LONGEST_HEADER) + 1
         first = self._take(end or min(len(self._held), _LONGEST_HEADER))
         self._line += 1
-        return _header(first, encoding)
+        return _header(first, encoding, columns)
 
     def pieces(self) -> Iterator[Piece]:
         """The records after the header; of one longer than `LONGEST` no more than the beginning. Raises `BadFile`."""
@@ -183,12 +182,6 @@ def records(data: bytes, *, first_line: int, encoding: str) -> Iterator[Record]:
         if whole.strip(b"\r\n"):
             yield Record(line, None, border.fault) if border.fault else _record(line, whole, encoding)
         line += border.lines
-
-
-def cell_getter(header: list[str]) -> Callable[[list[str]], tuple[str, ...]]:
-    """From the cells of a row, with one empty cell appended, the cells of `COLUMNS`: empty where the file has none."""
-    places = {name: at for at, name in enumerate(header)}
-    return itemgetter(*(places.get(name, len(header)) for name in COLUMNS))
 
 
 def guarded(cell: str) -> str:
@@ -286,7 +279,7 @@ def _line_end(data: bytes, at: int, *, last: bool) -> int:
     return data.find(b"\n", at) + 1 or (len(data) if last else 0)
 
 
-def _header(first: bytes, encoding: str) -> list[str]:
+def _header(first: bytes, encoding: str, columns: Columns) -> list[str]:
     try:
         cells = next(csv.reader((first.decode(encoding).rstrip("\r\n"),)), [])
     except (UnicodeDecodeError, csv.Error):
@@ -297,12 +290,13 @@ def _header(first: bytes, encoding: str) -> list[str]:
             )
         ) from None
     names = [cell.strip().lower() for cell in cells]
-    if not set(REQUIRED) <= set(names) <= set(COLUMNS) or len(set(names)) != len(names):
-        listed = ",".join(COLUMNS)
+    needed = columns.names[: columns.required]
+    if not set(needed) <= set(names) <= set(columns.names) or len(set(names)) != len(names):
+        listed, first_ones = ",".join(columns.names), ",".join(needed)
         raise BadFile(
             Text(
-                f"表头应由这些列名组成，各至多一次：{listed}；前三列必须有。",
-                f"The header holds these names, each at most once: {listed}. The first three must be there.",
+                f"表头应由这些列名组成，各至多一次：{listed}；必须有：{first_ones}。",
+                f"The header holds these names, each at most once: {listed}. It must have {first_ones}.",
             )
         )
     return names
