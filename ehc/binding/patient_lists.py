@@ -222,8 +222,7 @@ class _Piece:
     def _cards(self, patients: Sequence[_Patient]) -> dict[bytes, _Held]:
         """The cards that the documents lead to, held in the order of their serials until the piece is written."""
         found = text("""
-            SELECT document.number_index, resident.id, coalesce(document.name, resident.name) AS name, card.serial,
-                   card.status = 'active' AS active, document.name IS NOT NULL AS own_name, document.id AS document_id
+            SELECT document.number_index, resident.id, resident.name, card.serial, card.status = 'active' AS active
             FROM identity_document AS document
             JOIN resident ON resident.id = document.resident_id
             JOIN card ON card.resident_id = resident.id AND card.kind = 'formal'

@@ -46,7 +46,8 @@ class Shown:
 def waiting(session: Session, institution_id: UUID, *, most: int = 1000) -> list[PatientReviewRow]:
     """The patients of an institution who wait for a person, the oldest first."""
     mine = (PatientReviewRow.institution_id == institution_id) & PatientReviewRow.decided_at.is_(None)
-    return list(session.scalars(select(PatientReviewRow).where(mine).order_by(PatientReviewRow.id).limit(most)))
+    in_order = select(PatientReviewRow).where(mine).order_by(PatientReviewRow.run_id, PatientReviewRow.line)
+    return list(session.scalars(in_order.limit(most)))
 
 
 def show(session: Session, review_id: UUID, *, by: str, secrets: Secrets, now: datetime) -> Shown:

@@ -83,7 +83,9 @@ class PatientReviewRow(Base):
 
     __tablename__ = "patient_review"
     __table_args__ = (
-        Index("ix_patient_review_open", "institution_id", "id", postgresql_where=text("decided_at IS NULL")),
+        Index(
+            "ix_patient_review_open", "institution_id", "run_id", "line", postgresql_where=text("decided_at IS NULL")
+        ),
         Index("uq_patient_review_line", "run_id", "line", unique=True),
     )
 

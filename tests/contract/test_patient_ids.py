@@ -196,7 +196,7 @@ def test_cancelling_ends_it_and_leaves_a_trace(service: Service, checked: Checke
     service.app.post(f"/v1/cards/{card['card_id']}/cancel", {"reason": "不再使用"})
     assert ended(service) == [("cancelled", False)]
     with service.session() as session:
-        actions = session.scalars(text("SELECT action FROM binding_event ORDER BY id")).all()
+        actions = session.scalars(text("SELECT action FROM binding_event ORDER BY seq")).all()
         acts = session.scalars(text("SELECT action FROM audit WHERE action LIKE 'card.patient-id-%'")).all()
     assert actions == ["bound", "ended"]
     assert sorted(acts) == ["card.patient-id-bound", "card.patient-id-ended"]
