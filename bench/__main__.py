@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from bench import core, imports
+from bench import core, imports, patients
 from bench.ground import Ground, prepared
 from bench.routes import in_turns, serving
 from ehc.clock import SystemClock
@@ -42,6 +42,8 @@ def measure(ground: Ground) -> list[Line]:
         since = SystemClock().now()
         bare, ours, insert = in_turns(_ROUNDS, routes.bare_check(), routes.verify(), routes.bare_insert())
         grouped = ground.group_size(since)
+        half = patients.bind_half(ground)
+        without, with_id = in_turns(_ROUNDS, routes.verify(ground.cards[:half]), routes.verify(ground.cards[half:]))
         sign, codes = in_turns(_ROUNDS, routes.bare_sign(), routes.codes())
         worker = routes.worker_mb()
     named = {"verify": ours, "bare_check": bare, "bare_insert": insert, "codes": codes, "bare_sign": sign}
@@ -50,6 +52,7 @@ def measure(ground: Ground) -> list[Line]:
         _ratio("verify.route_vs_bare_check", ours.over(bare), 0.5),
         _ratio("verify.route_vs_bare_insert", ours.over(insert), 1.2),
         _ratio("codes.route_vs_bare_sign", codes.over(sign), 0.6),
+        _ratio("verify.with_patient_id_vs_without", with_id.over(without), 0.95),
         Line("worker.rss_mb", worker, 150, least=False),
         Line("verify.p50_ms", ours.milliseconds(50)),
         Line("verify.p99_ms", ours.milliseconds(99)),

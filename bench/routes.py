@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median, quantiles
 
 from bench import load
-from bench.ground import Ground
+from bench.ground import Card, Ground
 from ehc.dev.client import Client
 from ehc.dev.granian import Granian, free_port
 
@@ -99,11 +99,11 @@ class Routes:
         self._ground, self._service, self._bare = ground, service, bare
         self._terminal, self._app = (self._token(role) for role in ("terminal", "app"))
 
-    def verify(self) -> Route:
-        """`POST /v1/verifications`, each with a fresh code of another card."""
+    def verify(self, cards: list[Card] | None = None) -> Route:
+        """`POST /v1/verifications`, each with a fresh code of another card: of these, or of all."""
 
         def requests() -> list[bytes]:
-            codes = self._ground.codes(self._ground.cards)
+            codes = self._ground.codes(self._ground.cards if cards is None else cards)
             return [load.request("POST", "/v1/verifications", _scan(code), self._terminal) for code in codes]
 
         return Route(self._service, 200, '"outcome":"accepted"', requests)

@@ -3,6 +3,7 @@
 import click
 
 from ehc.commands.audit import audit
+from ehc.commands.bindings import bindings
 from ehc.commands.cards import cards
 from ehc.commands.clients import clients
 from ehc.commands.context import Group
@@ -23,5 +24,5 @@ def main() -> None:
 
 for command in (export_people, family, import_people):
     cards.add_command(command)
-for command in (audit, cards, clients, db, dev, jobs, keys, worker):
+for command in (audit, bindings, cards, clients, db, dev, jobs, keys, worker):
     main.add_command(command)

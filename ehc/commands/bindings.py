@@ -1,0 +1,14 @@
+"""`ehc bindings …`: what is bound to cards. Each kind of binding has commands of its own."""
+
+import click
+
+from ehc.commands.patients import patients
+
+
+@click.group()
+def bindings() -> None:
+    """绑定 · plastic cards, hospital patient ids, bank accounts."""
+
+
+for group in (patients,):
+    bindings.add_command(group)
