@@ -62,7 +62,7 @@ def measure(ground: Ground, people: Path) -> Bound:
     if after_kill != told:
         raise RuntimeError(f"a list that was killed came to {after_kill}, one that was not to {told}")
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 10**6
-    return Bound(*(told[name] for name in ("rows", "bound", "review", "bad")), seconds=seconds, memory_mb=peak)
+    return Bound(told["rows"], told["bound"], told["review"], told["bad"], seconds, peak)
 
 
 def bind_half(ground: Ground) -> int:

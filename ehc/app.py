@@ -16,7 +16,8 @@ from ehc import audit, log
 from ehc.access import api as access_api
 from ehc.access.clients import institution_names
 from ehc.access.tokens import Names, Tokens
-from ehc.binding import bank_api, bank_webhook, patient_api, statuses
+from ehc.binding import api as binding_api
+from ehc.binding import bank_api, bank_webhook, blacklist_api, patient_api, plastic_api, statuses
 from ehc.binding.deps import BindingDeps
 from ehc.clock import Clock, SystemClock, local_day
 from ehc.crypto.keys import KeyRing
@@ -60,6 +61,7 @@ STATUSES: dict[type[EhcError], int] = {
     **rights_api.STATUSES,
     **statuses.STATUSES,
     **patient_api.STATUSES,
+    **plastic_api.STATUSES,
     **bank_api.STATUSES,
     idempotency.KeyReused: 422,
     idempotency.KeyInProgress: 409,
@@ -176,11 +178,13 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
         institution_names=institution_names,
         authenticate=tokens.authenticate,
     )
+    plastic = plastic_api.PlasticDeps(bindings, loss_days=settings.plastic_loss_days)
     about = status.StatusDeps(
         version=version("ehc"),
         readiness=lambda: _readiness(work, keys, redis, clock),
         jwk_set=lambda: publish.jwk_set(keys.code_ring.get()),
         cose_key_set=lambda: publish.cose_key_set(keys.code_ring.get()),
+        list_jwk_set=lambda: publish.jwk_set(keys.list_ring.get()),
     )
     observe.install(app)
     Problems(STATUSES).install(app)
@@ -196,6 +200,11 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
     app.register_blueprint(rights_api.rights_blueprint(rights_api.RightsDeps(issuer, checks_of, institution_names)))
     app.register_blueprint(verify_api.verifications_blueprint(verify))
     app.register_blueprint(verify_api.history_blueprint(verify))
+    app.register_blueprint(binding_api.bindings_blueprint(bindings))
+    app.register_blueprint(plastic_api.plastic_terminal_blueprint(plastic))
+    app.register_blueprint(plastic_api.plastic_holder_blueprint(plastic))
+    app.register_blueprint(plastic_api.plastic_shared_blueprint(plastic))
+    app.register_blueprint(blacklist_api.blacklist_blueprint(bindings, issuer=settings.issuer))
     app.register_blueprint(patient_api.patient_ids_blueprint(bindings))
     bank = bank_api.BankDeps(
         bindings, bank_gateway(settings, clock), settings.bank_bins_file, most=settings.bank_accounts
@@ -218,6 +227,7 @@ class Keys:
         self.secrets = Refreshed(self._secrets, every=300)
         self.code_ring = Refreshed(lambda: self._ring(Purpose.CODE, Purpose.PRINT))
         self.token_ring = Refreshed(lambda: self._ring(Purpose.TOKEN))
+        self.list_ring = Refreshed(lambda: self._ring(Purpose.LIST))
         self.code_signers = Refreshed(lambda: self._signers(Purpose.CODE))
         self.print_signers = Refreshed(lambda: self._signers(Purpose.PRINT))
         self.token_signers = Refreshed(lambda: self._signers(Purpose.TOKEN))

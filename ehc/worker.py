@@ -36,7 +36,7 @@ from procrastinate.retry import BaseRetryStrategy
 from procrastinate.worker import Worker
 from psycopg_pool import AsyncConnectionPool
 
-from ehc.binding import bank_accounts
+from ehc.binding import bank_accounts, plastic_tasks
 from ehc.binding import tasks as binding_tasks
 from ehc.cards.bindings import END_AT_BANK
 from ehc.clock import local_day
@@ -92,6 +92,7 @@ TASKS: tuple[Task, ...] = (
     Task("issuer.pull-deaths", tasks.pull_deaths, every="*/10 * * * *", longest_wait=300),
     Task(bank_accounts.SETTLE, binding_tasks.settle_at_bank, attempts=30, longest_wait=900, priority=1),
     Task(END_AT_BANK, binding_tasks.end_at_bank, attempts=30, longest_wait=900, priority=1),
+    Task("binding.end-losses", plastic_tasks.end_losses, every="* * * * *", longest_wait=60),
     Task("binding.sweep-bank", binding_tasks.sweep_bank, every="*/5 * * * *", longest_wait=300),
     Task("binding.read-bank-days", binding_tasks.read_bank_days, every="10 18 * * *"),
     Task("binding.compare-with-bank", binding_tasks.compare_with_bank, every="10 19 * * *"),

@@ -1,10 +1,11 @@
 """What happened to the bindings (绑定) of a card: one row for each change, written with it, for the holder and for webhooks."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Index, Text
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Identity, Index, LargeBinary, Text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from ehc import audit
@@ -12,6 +13,7 @@ from ehc.cards.models import CardRow, one_of
 from ehc.cards.states import Party
 from ehc.cards.store import Acting
 from ehc.core.ids import uuid7
+from ehc.crypto.sealed import Sealer
 from ehc.db import Base
 
 
@@ -24,7 +26,7 @@ class BindingKind(StrEnum):
 
 
 class BindingEventRow(Base):
-    """A change of one binding. `id` is a UUIDv7, so the changes of a card are in the order of their ids.
+    """A change of one binding. The changes of a card are in the order of `seq`: whoever makes one holds the card.
 
     `institution_id` is whose it is, where it is an institution's own: others are not told of it.
     """
@@ -33,10 +35,11 @@ class BindingEventRow(Base):
     __table_args__ = (
         CheckConstraint(one_of("kind", BindingKind), name="kind"),
         CheckConstraint(one_of("party", Party), name="party"),
-        Index("ix_binding_event_card_serial_id", "card_serial", "id"),
+        Index("ix_binding_event_card_serial_seq", "card_serial", "seq"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger, Identity())
     card_serial: Mapped[int] = mapped_column(ForeignKey("card.serial"))
     kind: Mapped[str] = mapped_column(Text)
     binding_id: Mapped[UUID]
@@ -45,6 +48,16 @@ class BindingEventRow(Base):
     party: Mapped[str] = mapped_column(Text)
     actor: Mapped[str] = mapped_column(Text)
     at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    reason: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """Why, in people's words; sealed."""
+
+
+@dataclass(frozen=True)
+class Why:
+    """People's words about a change, and what seals them."""
+
+    words: str
+    sealer: Sealer
 
 
 def note(
@@ -57,11 +70,13 @@ def note(
     acting: Acting,
     at: datetime,
     institution_id: UUID | None = None,
+    why: Why | None = None,
 ) -> None:
     """Write a change of a binding into its card's history and the audit log. Part of the transaction that makes it."""
+    event_id = uuid7(at)
     session.add(
         BindingEventRow(
-            id=uuid7(at),
+            id=event_id,
             card_serial=card.serial,
             kind=kind,
             binding_id=binding_id,
@@ -70,6 +85,7 @@ def note(
             party=acting.party,
             actor=acting.actor,
             at=at,
+            reason=why.sealer.seal(why.words, f"binding_event.reason:{event_id}") if why else None,
         )
     )
     session.flush()

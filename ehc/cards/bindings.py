@@ -126,10 +126,14 @@ def put_on_blacklist(
     session: Session, plastic: PlasticCardRow, reason: str | None, *, sealer: Sealer, at: datetime
 ) -> None:
     """Put a plastic card on the blacklist, or take it off with None."""
-    number = sealer.unseal(plastic.number, number_place("plastic_card", plastic.id))
-    code = institution_code(session, plastic.institution_id)
-    hashed = blacklist.number_hash(plastic.kind, code, number)
+    hashed = listed_as(session, plastic, sealer=sealer)
     blacklist.put(session, hashed, plastic.kind, reason, until=plastic.until, at=at)
+
+
+def listed_as(session: Session, plastic: PlasticCardRow, *, sealer: Sealer) -> bytes:
+    """What stands for a plastic card on the blacklist."""
+    number = sealer.unseal(plastic.number, number_place("plastic_card", plastic.id))
+    return blacklist.number_hash(plastic.kind, institution_code(session, plastic.institution_id), number)
 
 
 def forget(session: Session, serials: Collection[int], *, sealer: Sealer) -> None:
@@ -141,6 +145,8 @@ def forget(session: Session, serials: Collection[int], *, sealer: Sealer) -> Non
             row.number_index = token_bytes(_INDEX_BYTES)
     for account in session.scalars(select(BankAccountRow).where(BankAccountRow.card_serial.in_(serials))):
         account.number_index = account.token = account.last4 = None
+    told = events.BindingEventRow.card_serial.in_(serials)
+    session.execute(update(events.BindingEventRow).where(told).values(reason=None))
     gone = PatientReviewRow.card_serial.in_(serials)
     session.execute(update(PatientReviewRow).where(gone).values(number=None, name=None))
     session.flush()
@@ -149,6 +155,11 @@ def forget(session: Session, serials: Collection[int], *, sealer: Sealer) -> Non
 def number_place(table: str, row_id: UUID) -> str:
     """Where the number of a binding is sealed."""
     return f"{table}.number:{row_id}"
+
+
+def patient_id_place(row_id: UUID) -> str:
+    """Where a patient id is sealed."""
+    return number_place("patient_id", row_id)
 
 
 def institution_code(session: Session, institution_id: UUID | None) -> str:

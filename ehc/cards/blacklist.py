@@ -1,21 +1,38 @@
 """The blacklist of plastic cards (黑名单, national rules 3.5), as terminals keep a copy of it. Nothing here commits.
 
 A list on a terminal must not be a list of people's cards: it holds hashes, which a terminal makes of the card in its reader.
+
+A change is numbered by whoever reads the list next, not by who makes it. So writers never wait for one another, whatever else
+they hold, and a number is only given to what is committed: no reader can miss an entry behind a number that it has seen.
 """
 
 from datetime import datetime
 from hashlib import sha256
 from typing import NamedTuple
 
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from ehc.cards.plastic_models import BlacklistRow
+from ehc.cards.plastic_states import PlasticState
 
-_NEXT = text("""
-    INSERT INTO plastic_blacklist_head AS head (id, seq) VALUES (1, 1)
-    ON CONFLICT (id) DO UPDATE SET seq = head.seq + 1 RETURNING seq
+_UNNUMBERED = text("SELECT EXISTS (SELECT FROM plastic_blacklist WHERE seq IS NULL)")
+_LOCK_HEAD = text("""
+    INSERT INTO plastic_blacklist_head AS head (id, seq) VALUES (1, 0)
+    ON CONFLICT (id) DO UPDATE SET seq = head.seq RETURNING seq
+""")
+# What somebody changes at this moment is left for the next reader: nobody is waited for while the head is held.
+_NUMBER = text("""
+    WITH due AS (
+        SELECT number_hash, changed_at FROM plastic_blacklist WHERE seq IS NULL
+        ORDER BY changed_at, number_hash LIMIT 10000 FOR NO KEY UPDATE SKIP LOCKED
+    ), numbered AS (
+        UPDATE plastic_blacklist AS entry SET seq = :head + due.place
+        FROM (SELECT number_hash, row_number() OVER (ORDER BY changed_at, number_hash) AS place FROM due) AS due
+        WHERE entry.number_hash = due.number_hash RETURNING entry.seq
+    )
+    UPDATE plastic_blacklist_head SET seq = :head + (SELECT count(*) FROM numbered)
 """)
 
 
@@ -39,23 +56,42 @@ def number_hash(kind: str, institution_code: str, number: str) -> bytes:
 def put(
     session: Session, hashed: bytes, kind: str, reason: str | None, *, until: datetime | None = None, at: datetime
 ) -> None:
-    """Put a card on the list for a reason, or take it off with None. Changes of the list wait for one another."""
-    known = select(BlacklistRow.seq).where(BlacklistRow.number_hash == hashed)
-    if reason is None and session.scalar(known) is None:
+    """Put a card on the list for a reason, or take it off with None."""
+    values = {"kind": kind, "seq": None, "reason": reason, "until": until, "changed_at": at}
+    known = BlacklistRow.number_hash == hashed
+    if reason is None:
+        session.execute(update(BlacklistRow).where(known, BlacklistRow.reason.is_not(None)).values(**values))
         return
-    values = {
-        "kind": kind,
-        "seq": session.execute(_NEXT).scalar_one(),
-        "reason": reason,
-        "until": until,
-        "changed_at": at,
-    }
     row = insert(BlacklistRow).values(number_hash=hashed, **values)
     session.execute(row.on_conflict_do_update(index_elements=[BlacklistRow.number_hash], set_=values))
 
 
+def replaced(session: Session, hashed: bytes) -> bool:
+    """Whether a card is on the list for ever, since another stands in its place."""
+    on_it = (BlacklistRow.number_hash == hashed) & (BlacklistRow.reason == PlasticState.REPLACED)
+    return session.scalar(select(BlacklistRow.seq.is_(None)).where(on_it)) is not None
+
+
+def drop_run_out(session: Session, *, now: datetime) -> int:
+    """Take up to 1,000 entries off whose time is over; how many. Terminals did so by themselves: it keeps the list short."""
+    over = select(BlacklistRow.number_hash).where(BlacklistRow.until <= now).limit(1000)
+    gone = update(BlacklistRow).where(
+        BlacklistRow.number_hash.in_(over.with_for_update(skip_locked=True, key_share=True))
+    )
+    values = {"reason": None, "until": None, "seq": None, "changed_at": now}
+    return len(session.execute(gone.values(**values).returning(BlacklistRow.kind)).all())
+
+
+def number_changes(session: Session) -> None:
+    """Give a number to every change that is committed and has none."""
+    if session.execute(_UNNUMBERED).scalar_one():
+        head = session.execute(_LOCK_HEAD).scalar_one()
+        session.execute(_NUMBER, {"head": head})
+
+
 def page(session: Session, since: int, *, limit: int) -> Page:
     """What changed after `since`. Entries that were taken off are told too, except to a terminal that has none yet."""
+    number_changes(session)
     head = session.execute(text("SELECT seq FROM plastic_blacklist_head")).scalar() or 0
     wanted = select(BlacklistRow).where(BlacklistRow.seq > since, BlacklistRow.seq <= head)
     if since == 0:
@@ -63,4 +99,4 @@ def page(session: Session, since: int, *, limit: int) -> Page:
     wanted = wanted.order_by(BlacklistRow.seq).limit(limit + 1)
     rows = list(session.scalars(wanted.execution_options(populate_existing=True)))
     more = len(rows) > limit
-    return Page(rows[:limit], since, rows[limit - 1].seq if more else head, head)
+    return Page(rows[:limit], since, rows[limit - 1].seq or head if more else head, head)

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Index, LargeBinary, SmallInteger, Text
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Index, LargeBinary, SmallInteger, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ehc.cards.models import one_of
@@ -22,6 +22,8 @@ class PlasticCardRow(Base):
         CheckConstraint(one_of("state", PlasticState), name="state"),
         CheckConstraint("(state = 'loss-temporary') = (until IS NOT NULL)", name="temporary_until"),
         Index("uq_plastic_card_held", "number_index", unique=True, postgresql_where=one_of("state", HELD)),
+        Index("ix_plastic_card_number_index_bound_at", "number_index", "bound_at"),
+        Index("ix_plastic_card_until", "until", postgresql_where=text("until IS NOT NULL")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -39,8 +41,10 @@ class PlasticCardRow(Base):
     """The check that showed whose card it is."""
     client_id: Mapped[UUID] = mapped_column(ForeignKey("client.id"))
     tries: Mapped[int] = mapped_column(SmallInteger, server_default="0", default=0)
-    """Wrong second factors since the last right one."""
+    """Wrong phones since the last right one."""
     tried_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    wrong_in_all: Mapped[int] = mapped_column(SmallInteger, server_default="0", default=0)
+    """Wrong phones since the last right second factor, without end of a day."""
     version: Mapped[int] = mapped_column(BigInteger, default=1)
     bound_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     state_changed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
@@ -50,22 +54,26 @@ class PlasticCardRow(Base):
 class BlacklistRow(Base):
     """A plastic card as the blacklist (黑名单) has it now: on it for a reason, or taken off it (`reason` NULL).
 
-    One row a number, renumbered at each change: what comes after a `seq` is all that changed since, however long that is.
+    One row a number. A change takes its `seq` away; whoever reads the list next gives it a new one, the greatest so far. So
+    what comes after a `seq` is all that changed since, however long that is.
     """
 
     __tablename__ = "plastic_blacklist"
-    __table_args__ = (Index("uq_plastic_blacklist_seq", "seq", unique=True),)
+    __table_args__ = (
+        Index("uq_plastic_blacklist_seq", "seq", unique=True),
+        Index("ix_plastic_blacklist_unnumbered", "changed_at", postgresql_where=text("seq IS NULL")),
+    )
 
     number_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
     kind: Mapped[str] = mapped_column(Text)
-    seq: Mapped[int] = mapped_column(BigInteger)
+    seq: Mapped[int | None] = mapped_column(BigInteger)
     reason: Mapped[str | None] = mapped_column(Text)
     until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     changed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
 
 
 class BlacklistHeadRow(Base):
-    """The last `seq` that was given: one row, locked by whoever changes the list, so that it has no gaps.
+    """The last `seq` that was given: one row, locked while changes are numbered.
 
     A sequence would not do: a change with a smaller number could be committed after one with a greater was read.
     """

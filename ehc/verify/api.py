@@ -71,7 +71,7 @@ def verifications_blueprint(deps: VerifyDeps) -> Blueprint:
     )
     def post_verification() -> Response:
         shown = presentation(parsing.body(_SCAN))
-        if shown.plastic_kind is not None and caller().kind is not ClientKind.TERMINAL:
+        if shown.plastic is not None and caller().kind is not ClientKind.TERMINAL:
             raise HttpProblem(403, "terminal-only", _TERMINAL_ONLY)
         if not deps.once.asked():
             return _check(deps, shown, deps.journal.settle).response()

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from ehc.db import unit_of_work
 from ehc.grouping import Grouped
 from ehc.line import Line, Record, as_json
-from ehc.verify import national, plastic, signed, standing
-from ehc.verify.scans import AnyScan, NationalScan, PlasticScan, Scan, Settled
+from ehc.verify import national, signed, standing
+from ehc.verify.scans import AnyScan, NationalScan, Scan, Settled
 from ehc.verify.statements import settled
 
 Settle = Callable[[AnyScan], Settled]
@@ -25,8 +25,6 @@ def settle_within(session: Session, scan: AnyScan) -> Settled:
     if isinstance(scan, Scan | NationalScan):
         statement = signed.SETTLE if isinstance(scan, Scan) else national.SETTLE
         return settled(session.connection().exec_driver_sql(statement, (as_json([scan]),)).one())
-    if isinstance(scan, PlasticScan):
-        return plastic.settle(session, scan)
     return standing.settle(session, scan)
 
 

@@ -89,25 +89,6 @@ PRINT_ADVICE: dict[Reason, Text] = {
 }
 """Where the advice for a static code is another: paper cannot be refreshed."""
 
-PLASTIC_ADVICE: dict[Reason, Text] = {
-    Reason.MALFORMED: Text(
-        "读到的卡号不完整或卡种不符，请重新读卡。", "The number is not one of this kind of card. Read the card again."
-    ),
-    Reason.NOT_ISSUED: Text(
-        "该实体卡未绑定健康卡，请居民出示二维码，或核对身份证件后绑定。",
-        "The card is bound to no health card. Ask for the QR code; or check the identity document, then bind it.",
-    ),
-    Reason.CARD_SUSPENDED: Text(
-        "该实体卡或其健康卡已挂失或暂停，请居民出示二维码，或核对身份证件。",
-        "The card, or the health card behind it, is reported lost or suspended. Ask for the QR code or the document.",
-    ),
-    Reason.CARD_CANCELLED: Text(
-        "该实体卡已补办或注销，请居民出示二维码或新卡。",
-        "The card was replaced or cancelled. Ask for the QR code, or the new card.",
-    ),
-}
-"""Where the advice for a plastic card is another."""
-
 TEMPORARY_ADVICE: dict[Reason, Text] = {
     Reason.EXPIRED: Text(
         "临时卡已到期，请重新登记，或凭身份证件办理健康卡。",

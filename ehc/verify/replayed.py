@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
-from ehc.verify.scans import AnyScan, NationalScan, PlasticScan, Scan, StandingKind
+from ehc.verify.scans import AnyScan, NationalScan, Scan, StandingKind
 
 
 class Standing(NamedTuple):
@@ -28,9 +28,9 @@ SELECT card.status = 'active' AND (card.expires_at IS NULL OR card.expires_at >=
            SELECT FROM signing_key WHERE signing_key.id = %(key_id)s AND signing_key.revoked_at IS NULL))
        AND CASE
            WHEN %(kind)s = 'dynamic' THEN card.codes_since IS NULL OR card.codes_since < %(first_at)s
-           WHEN %(kind)s IN ('{StandingKind.TEMPORARY}', '{StandingKind.PLASTIC}') THEN true
+           WHEN %(kind)s = '{StandingKind.TEMPORARY}' THEN true
            WHEN %(kind)s = '{StandingKind.PLASTIC}' THEN EXISTS (
-               SELECT FROM plastic_card WHERE plastic_card.number_index = %(number_index)s
+               SELECT FROM plastic_card WHERE plastic_card.number_index = %(plastic_index)s
                    AND (state = 'active' OR (state = 'loss-temporary' AND until <= %(at)s)))
            WHEN (card.static_allowed AND institution.static_allowed) IS NOT TRUE THEN false
            WHEN %(kind)s = '{StandingKind.NATIONAL}' THEN NOT EXISTS (
@@ -42,20 +42,17 @@ SELECT card.status = 'active' AND (card.expires_at IS NULL OR card.expires_at >=
 FROM card LEFT JOIN institution ON institution.id = %(institution_id)s::uuid
 WHERE card.serial = %(serial)s::bigint OR card.ehc_id_index = %(ehc_id_index)s::bytea
       OR card.temporary_index = %(temporary_index)s::bytea OR card.serial = (
-          SELECT card_serial FROM plastic_card WHERE plastic_card.number_index = %(number_index)s::bytea
+          SELECT card_serial FROM plastic_card WHERE plastic_card.number_index = %(plastic_index)s::bytea
               AND state IN ('active', 'loss-temporary'))
 """  # noqa: S608 - only names of ours are put in
 
 
 def standing(session: Session, scan: AnyScan, *, first_at: datetime) -> Standing:
     """How it stands with a code that was accepted at `first_at`, presented again. Never commits."""
-    names = ("serial", "ehc_id_index", "temporary_index", "number_index", "key_id", "cti")
+    names = ("serial", "ehc_id_index", "temporary_index", "plastic_index", "key_id", "cti")
     nothing = dict.fromkeys(names)
     known = {name: value for name, value in scan._asdict().items() if name in nothing}
-    if isinstance(scan, PlasticScan):
-        kind = str(StandingKind.PLASTIC)
-    else:
-        kind = "dynamic" if isinstance(scan, Scan | NationalScan) else str(scan.kind)
+    kind = "dynamic" if isinstance(scan, Scan | NationalScan) else str(scan.kind)
     at, institution_id = scan.visit.at, scan.visit.institution_id
     given = {**nothing, **known, "kind": kind, "at": at, "first_at": first_at, "institution_id": institution_id}
     row = session.connection().exec_driver_sql(_STANDING, given).one_or_none()

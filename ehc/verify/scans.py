@@ -22,10 +22,6 @@ class Assurance(StrEnum):
     """A bearer token: whoever holds the paper, or a copy of it (national rules 2)."""
     STATIC_CONFIRMED = "static-confirmed"
     """With a second factor."""
-    PLASTIC = "plastic"
-    """A plastic card in a reader: it can be lent, or found."""
-    PLASTIC_CONFIRMED = "plastic-confirmed"
-    """With the holder's document, seen by the operator."""
     UNVERIFIED = "unverified"
     """Of a temporary card: nobody has proved who its holder is (national rules 1.9)."""
     PLASTIC = "plastic"
@@ -114,10 +110,10 @@ PhoneCheck = Callable[[UUID, bytes], bool]
 
 @dataclass(slots=True)
 class StandingScan:
-    """A code that is not used up: printed (by `serial` and `cti`); national static, temporary or a plastic card (by their
-    blind indexes).
+    """What is not used up: a printed code (by `serial` and `cti`), a national static or temporary one, a plastic card.
 
-    Of the second factors at most one is given. `phone_ends` is what the digits came to: None where there is no phone.
+    The last three are known by their blind indexes. Of the second factors at most one is given. `phone_ends` is what the
+    digits came to: None where there is no phone.
     """
 
     visit: Visit
@@ -150,20 +146,7 @@ class StandingScan:
         }
 
 
-@dataclass(slots=True)
-class PlasticScan:
-    """A plastic card that a terminal read, by the blind index of its number."""
-
-    visit: Visit
-    number_index: bytes
-    document_seen: bool = False
-    refused: Reason | None = None
-
-    def _asdict(self) -> dict[str, Any]:
-        return {**self.visit._asdict(), "number_index": self.number_index, "document_seen": self.document_seen}
-
-
-AnyScan = Scan | NationalScan | StandingScan | PlasticScan
+AnyScan = Scan | NationalScan | StandingScan
 
 
 class Holder(NamedTuple):

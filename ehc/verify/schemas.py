@@ -84,18 +84,6 @@ class ScanIn(Schema):
             raise ValidationError("Missing data for required field.", missing.pop())
 
     @validates_schema
-    def _code_or_card(self, given: Mapping[str, Any], **_: object) -> None:
-        if "code" in given:
-            for name in {"card_number", "kind"} & set(given):
-                raise ValidationError("Unknown field.", name)
-        elif "card_number" not in given and "kind" not in given:
-            raise ValidationError("Missing data for required field.", "code")
-        else:
-            for name in ("card_number", "kind"):
-                if name not in given:
-                    raise ValidationError("Missing data for required field.", name)
-
-    @validates_schema
     def _named_operator(self, given: Mapping[str, Any], **_: object) -> None:
         if "document_seen" not in given.get("second_factor", {}):
             return

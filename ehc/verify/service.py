@@ -27,15 +27,13 @@ from ehc.codes.temporary_text import read_temporary
 from ehc.codes.text import TextKind, kind_of
 from ehc.core.ids import uuid7
 from ehc.core.plastic_kinds import PlasticKind
-from ehc.core.plastic_kinds import PlasticKind
 from ehc.crypto.keys import BadSignature, KeyId, KeyRing, UnknownKey
 from ehc.crypto.sealed import BlindIndex, Sealer
-from ehc.errors import InvalidValue, Text
 from ehc.keystore.refreshed import Refreshed
 from ehc.residents.store import place
 from ehc.verify.national import untimely
 from ehc.verify.reasons import NOT_RECORDED, Reason
-from ehc.verify.scans import AnyScan, NationalScan, PlasticScan, Scan, Settled, StandingKind, StandingScan, Visit
+from ehc.verify.scans import AnyScan, NationalScan, Scan, Settled, StandingKind, StandingScan, Visit
 
 
 class Refused(Exception):
@@ -49,7 +47,8 @@ class Refused(Exception):
 class Presentation(NamedTuple):
     """What a terminal sends: the text it read, and where and for what it was read.
 
-    With a `plastic_kind` the text is the number of a plastic card of that kind. A second factor, for it and for a static code, is the end of the holder's phone, or that the operator saw the document.
+    A second factor, for a static code or a plastic card, is the end of the holder's phone, or that the operator saw the
+    document.
     """
 
     text: str
@@ -61,7 +60,7 @@ class Presentation(NamedTuple):
     phone_last4: str | None = None
     document_seen: bool = False
     plastic: PlasticKind | None = None
-    """The kind of the plastic card whose number `text` is; None for a code."""
+    """The kind of plastic card whose number `text` is; None for a code."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,6 @@ class Tools:
     protection_keys: Callable[[], Mapping[int, bytes]]
     national_seconds: int
     """How long national codes live."""
-    plastic_kinds: Callable[[], Mapping[str, PlasticKind]]
 
 
 def check_code(text: str, rings: Refreshed[KeyRing], *, now: datetime) -> tuple[Claims, KeyId]:
@@ -109,7 +107,7 @@ def verify_code(shown: Presentation, caller: Caller, *, tools: Tools, settle: Ca
     try:
         scan = scan_of(shown, visit, tools)
     except Refused as refusal:
-        code = None if shown.plastic_kind is None else StandingKind.PLASTIC
+        code = None if shown.plastic is None else StandingKind.PLASTIC
         return Settled(visit.id, visit.at, visit.step, refusal.reason, code=code)
     return settle(scan)
 
@@ -188,14 +186,6 @@ def _national(shown: Presentation, visit: Visit, tools: Tools) -> AnyScan:
     return NationalScan(visit, index.of("national-code", found.text), ehc_id_index, refused)
 
 
-def _plastic(shown: Presentation, kind: PlasticKind, visit: Visit, tools: Tools) -> PlasticScan:
-    number = kind.read(shown.text)
-    if number is None:
-        raise Refused(Reason.MALFORMED)
-    index = number_index(tools.blind_index(), kind, visit.institution_id, number)
-    return PlasticScan(visit, index, shown.document_seen)
-
-
 def _temporary(text: str, visit: Visit, tools: Tools) -> StandingScan:
     try:
         digits = read_temporary(text)
@@ -204,16 +194,11 @@ def _temporary(text: str, visit: Visit, tools: Tools) -> StandingScan:
     return StandingScan(visit, StandingKind.TEMPORARY, temporary_index=tools.blind_index().of("temporary-code", digits))
 
 
-def _plastic(shown: Presentation, kind: str, visit: Visit, tools: Tools) -> StandingScan:
-    known = tools.plastic_kinds().get(kind)
-    if known is None:
-        raise InvalidValue.at(
-            "/kind", "choice", Text("没有这种实体卡，请查阅接口文档。", "No such kind. See the docs.")
-        )
-    number = known.read(shown.text)
+def _plastic(shown: Presentation, kind: PlasticKind, visit: Visit, tools: Tools) -> StandingScan:
+    number = kind.read(shown.text)
     if number is None:
         raise Refused(Reason.MALFORMED)
-    index = number_index(tools.blind_index(), known, visit.institution_id, number)
+    index = number_index(tools.blind_index(), kind, visit.institution_id, number)
     return _with_factor(StandingScan(visit, StandingKind.PLASTIC, plastic_index=index), shown, tools.sealer())
 
 

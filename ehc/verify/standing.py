@@ -95,7 +95,8 @@ WITH scan AS MATERIALIZED (
 ), seen AS MATERIALIZED (
     SELECT scan.id, scan.at, scan.client_id, scan.institution_id, scan.step, scan.channel, scan.department,
            scan.operator, scan.request_id, scan.key_id, scan.kind, scan.cti, scan.document_seen, scan.phone_given,
-           scan.phone_ends, plastic.id AS plastic_id, scan.kind = 'temporary' OR card.kind = 'temporary' AS unverified, coalesce(scan.card_serial, scan.alias_serial, {NO_CARD}) AS serial,
+           scan.phone_ends, plastic.id AS plastic_id, scan.kind = 'temporary' OR card.kind = 'temporary' AS unverified,
+           coalesce(scan.card_serial, scan.alias_serial, {NO_CARD}) AS serial,
            coalesce(tried.tries, 0) AS tries, coalesce(tried.wrong, 0) AS wrong, {HOLDER},
            CASE WHEN scan.refused IS NOT NULL THEN scan.refused
                 WHEN scan.kind = 'print' AND signing_key.id IS NULL THEN '{Reason.UNKNOWN_KEY}'

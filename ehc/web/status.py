@@ -47,6 +47,7 @@ class StatusDeps:
     readiness: Callable[[], dict[str, bool | None]]
     jwk_set: Callable[[], dict[str, Any]]
     cose_key_set: Callable[[], bytes]
+    list_jwk_set: Callable[[], dict[str, Any]]
 
 
 def blueprint(deps: StatusDeps) -> Blueprint:
@@ -83,6 +84,12 @@ def blueprint(deps: StatusDeps) -> Blueprint:
     def get_cose_keys() -> Response:
         headers = {"Cache-Control": "public, max-age=30"}
         return Response(deps.cose_key_set(), mimetype=COSE_KEY_SET, headers=headers)
+
+    @bp.get("/.well-known/ehc/list-keys")
+    @operation("Public keys that check lists for terminals, as a JWK Set", answers={200: JwkSetOut}, scope=None)
+    def get_list_keys() -> Response:
+        """Apart from the keys of codes, so that no list can be shown as a code, nor a code as a list."""
+        return Answer(deps.list_jwk_set(), headers={"Cache-Control": "public, max-age=30"}).response()
 
     @bp.get("/openapi.json")
     def get_openapi() -> Response:

@@ -56,13 +56,20 @@ def upgrade() -> None:
         "plastic_blacklist",
         sa.Column("number_hash", sa.LargeBinary(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("number_hash", name=op.f("pk_plastic_blacklist")),
     )
     op.create_index("uq_plastic_blacklist_seq", "plastic_blacklist", ["seq"], unique=True)
+    op.create_index(
+        "ix_plastic_blacklist_unnumbered",
+        "plastic_blacklist",
+        ["changed_at"],
+        unique=False,
+        postgresql_where=sa.text("seq IS NULL"),
+    )
     op.create_table(
         "plastic_blacklist_head",
         sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
@@ -179,6 +186,7 @@ def upgrade() -> None:
     op.create_table(
         "binding_event",
         sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), sa.Identity(always=False), nullable=False),
         sa.Column("card_serial", sa.BigInteger(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("binding_id", sa.Uuid(), nullable=False),
@@ -187,6 +195,7 @@ def upgrade() -> None:
         sa.Column("party", sa.Text(), nullable=False),
         sa.Column("actor", sa.Text(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("reason", sa.LargeBinary(), nullable=True),
         sa.CheckConstraint(
             "kind IN ('plastic-card', 'patient-id', 'bank-account')", name=op.f("ck_binding_event_kind")
         ),
@@ -196,7 +205,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["card_serial"], ["card.serial"], name=op.f("fk_binding_event_card_serial_card")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_binding_event")),
     )
-    op.create_index("ix_binding_event_card_serial_id", "binding_event", ["card_serial", "id"], unique=False)
+    op.create_index("ix_binding_event_card_serial_seq", "binding_event", ["card_serial", "seq"], unique=False)
     op.create_table(
         "patient_id",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -265,7 +274,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_patient_review_open",
         "patient_review",
-        ["institution_id", "id"],
+        ["institution_id", "run_id", "line"],
         unique=False,
         postgresql_where=sa.text("decided_at IS NULL"),
     )
@@ -285,6 +294,7 @@ def upgrade() -> None:
         sa.Column("client_id", sa.Uuid(), nullable=False),
         sa.Column("tries", sa.SmallInteger(), server_default="0", nullable=False),
         sa.Column("tried_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("wrong_in_all", sa.SmallInteger(), server_default="0", nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("bound_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("state_changed_at", sa.DateTime(timezone=True), nullable=False),
@@ -313,6 +323,10 @@ def upgrade() -> None:
         ["number_index"],
         unique=True,
         postgresql_where="state IN ('active', 'loss-temporary', 'lost', 'replaced')",
+    )
+    op.create_index("ix_plastic_card_number_index_bound_at", "plastic_card", ["number_index", "bound_at"], unique=False)
+    op.create_index(
+        "ix_plastic_card_until", "plastic_card", ["until"], unique=False, postgresql_where=sa.text("until IS NOT NULL")
     )
     op.execute(_PAYABLE)
 

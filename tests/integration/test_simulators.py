@@ -25,10 +25,10 @@ from ehc.dev.process import DevServerError
 from ehc.dev.simulators.controls import Controls, OrderError
 from ehc.dev.simulators.launcher import Simulators, identity_key_file, sms_key_file
 from ehc.dev.simulators.party import MODES, Party
-from ehc.parties import identity_authority, sms_gateway
 from ehc.outside.identity_authority import AuthorityAway, Finding, HttpIdentityAuthority, Outcome, Question
 from ehc.outside.signed_http import FRESH, PartyKey
 from ehc.outside.sms_gateway import HttpSmsGateway, SmsAway, SmsRefused
+from ehc.parties import identity_authority, sms_gateway
 from ehc.settings import Settings, SettingsError
 
 NAME, NUMBER = "欧阳晓燕", "11010020171225006X"
