@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from ehc.binding import bank_accounts, bank_calls
 from ehc.binding.bank_accounts import Begun, Wanted
 from ehc.binding.bank_numbers import AccountNumber, read_account
-from ehc.binding.bank_schemas import BankAccountIn, BankAccountOut, BankAccountsOut, CodeIn, account_out
+from ehc.binding.bank_schemas import BankAccountIn, BankAccountOut, BankAccountsOut, BankCodeIn, account_out
 from ehc.binding.deps import BindingDeps
 from ehc.callers import Scope
 from ehc.cards import store as cards
@@ -80,7 +80,7 @@ _WHY: dict[Refusal, Text] = {
 
 _NOT_BOUND = Text("银行未能完成绑定，请重新发起。", "The bank did not bind the account. Start the binding anew.")
 
-_START, _CODE = BankAccountIn(), CodeIn()
+_START, _CODE = BankAccountIn(), BankCodeIn()
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _add_confirmation(bp: Blueprint, deps: BankDeps) -> None:
     @bp.post("/<uuid:account_id>/confirm")
     @operation(
         "Confirm a binding with the bank's code",
-        body=CodeIn,
+        body=BankCodeIn,
         answers={200: BankAccountOut, 202: BankAccountOut},
         scope=Scope.BINDINGS,
         problems=(404, 409, 422),

@@ -10,7 +10,7 @@ from ehc.web.answers import instant
 from ehc.web.fields import text
 
 
-class HolderIn(Schema):
+class AccountHolderIn(Schema):
     """Whose account it is: the card's holder, or for a child the guardian who acts for it."""
 
     name = text(1, 128, required=True, about="As at the bank.")
@@ -22,7 +22,7 @@ class BankAccountIn(Schema):
     """The four factors (四要素). The number goes to the bank and comes to rest nowhere."""
 
     account_number = text(12, 32, required=True, about="Digits; spaces and hyphens are taken out.")
-    holder = fields.Nested(HolderIn, required=True)
+    holder = fields.Nested(AccountHolderIn, required=True)
     phone = fields.String(
         required=True,
         validate=validate.Regexp(r"1[3-9][0-9]{9}\Z", error="characters"),
@@ -30,7 +30,7 @@ class BankAccountIn(Schema):
     )
 
 
-class CodeIn(Schema):
+class BankCodeIn(Schema):
     """The one-time code that the bank sent."""
 
     code = fields.String(
