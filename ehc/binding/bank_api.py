@@ -48,7 +48,7 @@ class BankRefused(EhcError):
 class WrongBankCode(EhcError):
     """The one-time code is not the one that the bank sent."""
 
-    code = "wrong-code"
+    code = "wrong-bank-code"
 
 
 STATUSES: dict[type[EhcError], int] = {

@@ -8,15 +8,37 @@ from dataclasses import dataclass
 
 import orjson
 from flask import Blueprint, Response, request
+from marshmallow import Schema, fields
 
 from ehc.binding import bank_notices
 from ehc.clock import Clock
 from ehc.db import UnitOfWork
 from ehc.errors import InvalidValue, Text
+from ehc.outside.bank_gateway import NoticeKind
 from ehc.outside.bank_http import read_notice
 from ehc.outside.signed_http import Misshapen, PartyKey, answer_headers, request_signed
 from ehc.web.answers import json_response
+from ehc.web.fields import choice, token, whole
+from ehc.web.openapi import operation
 from ehc.web.problems import HttpProblem
+
+
+class BankNoticeIn(Schema):
+    """What a bank tells of an account that is bound."""
+
+    notice_id = token(64, about="The bank's own; one notice is taken once.")
+    what = choice(list(NoticeKind), required=True, about="What happened.")
+    start_request = fields.UUID(required=True, metadata={"description": "The start of the binding."})
+    happened_at = fields.AwareDateTime(required=True)
+    single_limit = whole(0, 10**12, about="With `limits`: fen (分) a payment.", allow_none=True)
+    day_limit = whole(0, 10**12, about="With `limits`: fen (分) a day.", allow_none=True)
+
+
+class TakenOut(Schema):
+    """The notice is kept; it need not be sent again."""
+
+    result = fields.String(required=True)
+    notice_id = fields.String(required=True)
 
 
 @dataclass(frozen=True)
@@ -34,8 +56,12 @@ def bank_notices_blueprint(deps: WebhookDeps) -> Blueprint:
     bp.before_request(_bank_alone(deps))
 
     @bp.post("")
+    @operation("A notice of the bank", body=BankNoticeIn, answers={200: TakenOut}, scope=None, problems=(401, 422))
     def post_notice() -> Response:
-        """Applied, or known already: 200, signed. Anything else: send it again; it is in the file of the day too."""
+        """Not for apps and terminals: signed by the bank (docs/bank-gateway.md).
+
+        Applied, or known already: 200, signed. Anything else: send it again; it is in the file of the day too.
+        """
         now, key = deps.clock.now(), deps.key
         try:
             notice = read_notice(orjson.loads(request.get_data()), now=now)

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from ehc.binding import plastic_moves, proofs
 from ehc.binding.patient_ids import no_such_binding
 from ehc.binding.plastic_moves import Shown
-from ehc.binding.proofs import AlreadyBound, CardNotActive
+from ehc.binding.proofs import AlreadyBound
 from ehc.callers import Caller
 from ehc.cards import binding_events, bindings, blacklist
 from ehc.cards import store as cards
@@ -26,7 +26,7 @@ from ehc.cards.plastic_models import PlasticCardRow
 from ehc.cards.plastic_numbers import number_index
 from ehc.cards.plastic_states import BOUND, CONFIRM_LOSS, FIND, HELD, REPLACE, REPORT, UNBIND, WITHDRAW, PlasticState
 from ehc.cards.states import Kind, Party
-from ehc.cards.store import Acting
+from ehc.cards.store import Acting, CardNotActive
 from ehc.core.ids import uuid7
 from ehc.core.plastic_kinds import PlasticKind, plastic_kinds
 from ehc.errors import InvalidValue, Text

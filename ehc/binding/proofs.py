@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from ehc.callers import Caller
 from ehc.cards.models import CardRow
 from ehc.cards.states import CardStatus, Cause
+from ehc.cards.store import CardNotActive
 from ehc.core.documents import Document, read_document
 from ehc.core.ids import uuid7_time
 from ehc.core.names import normal_name
@@ -65,12 +66,6 @@ class CardSuspended(EhcError):
     """The card is suspended or lost; nothing is bound until it is active again."""
 
     code = "card-suspended"
-
-
-class CardNotActive(EhcError):
-    """The card is not approved yet, or was cancelled."""
-
-    code = "card-not-active"
 
 
 class AlreadyBound(EhcError):

@@ -27,6 +27,12 @@ class Conflict(EhcError):
     code = "card-state"
 
 
+class CardNotActive(EhcError):
+    """The card is not active, so nothing is made for it: no code, no binding."""
+
+    code = "card-not-active"
+
+
 class StaleVersion(EhcError):
     """The card changed since the caller last read it."""
 

@@ -35,7 +35,7 @@ from ehc.web.auth import bearer, caller
 from ehc.web.openapi import operation
 
 STATUSES: dict[type[EhcError], int] = {
-    codes.CardNotActive: 409,
+    cards.CardNotActive: 409,
     codes.TooManyCodes: 429,
     prints.StaticNotAllowed: 409,
     printing.NotDrawable: 500,

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import Engine
 
 from ehc.cards.states import CardStatus, Kind
-from ehc.cards.store import no_such_card
+from ehc.cards.store import CardNotActive, no_such_card
 from ehc.clock import Clock
 from ehc.codes.cti import CtiKey
 from ehc.codes.minting import mint
@@ -23,12 +23,6 @@ from ehc.issuer.limits import IssueLimit
 from ehc.keystore.refreshed import Refreshed
 from ehc.keystore.signing_keys import DatedSigner, signer_at
 from ehc.line import Line
-
-
-class CardNotActive(EhcError):
-    """No code for a card that would be refused with it."""
-
-    code = "card-not-active"
 
 
 class TooManyCodes(EhcError):

@@ -303,7 +303,7 @@ def test_a_request_that_was_changed_is_not_admitted(changes: dict[str, str]) -> 
         ("/simulator/nothing", {}),
         ("/simulator/mode", {"mode": "unheard-of"}),
         ("/simulator/mode", {"mode": "slow", "seconds": 61}),
-        ("/simulator/mode", {"mode": "slow", "party": "bank"}),
+        ("/simulator/mode", {"mode": "slow", "party": "post-office"}),
         ("/simulator/people", {"name": NAME}),
         ("/simulator/people", {"name": NAME, "id_type": "01", "id_number": "1"}),
         ("/simulator/people", {"name": NAME, "id_type": "01", "id_number": NUMBER, "status": "torn"}),
@@ -348,12 +348,11 @@ def test_they_log_nothing_of_people(
 
 def test_their_settings_are_those_the_service_reads(simulators: Simulators) -> None:
     given = simulators.environment()
-    assert set(given) == {"EHC_AUTHORITY_URL", "EHC_AUTHORITY_KEY_FILE", "EHC_SMS_URL", "EHC_SMS_KEY_FILE"}
-    for name in ("EHC_AUTHORITY_KEY_FILE", "EHC_SMS_KEY_FILE"):
-        assert Path(given[name]).stat().st_mode & 0o777 == 0o600
-    assert PartyKey.from_file(Path(given["EHC_AUTHORITY_KEY_FILE"])) != PartyKey.from_file(
-        Path(given["EHC_SMS_KEY_FILE"])
-    )
+    parties = ("AUTHORITY", "SMS", "BANK")
+    assert set(given) == {f"EHC_{party}_{what}" for party in parties for what in ("URL", "KEY_FILE")}
+    files = [Path(given[f"EHC_{party}_KEY_FILE"]) for party in parties]
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+    assert len({PartyKey.from_file(file).secret for file in files}) == len(files)
 
 
 def test_they_start_again_at_the_same_place_with_the_same_keys(tmp_path: Path) -> None:
