@@ -1,7 +1,7 @@
 """The moves of a plastic card (`PLASTIC_MOVES`), each guarded by the database. Nothing here commits."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 from sqlalchemy import CursorResult, select, update
@@ -63,7 +63,8 @@ def move(
     Raises `PlasticConflict`, also when another writer got there first.
     """
     if how is not RUN_OUT and row.until is not None and row.until <= shown.now:
-        run_out(session, card, row, sealer=shown.sealer, now=shown.now)
+        before = shown.now - timedelta(microseconds=1)  # the changes of a card are told in the order of their times
+        run_out(session, card, row, sealer=shown.sealer, now=before)
     old = PlasticState(row.state)
     if shown.acting.party not in how.parties or old not in how.sources or row.card_serial != card.serial:
         raise wrong_state()
