@@ -59,13 +59,14 @@ def run() -> None:
             _invite(server.url, servers, time.monotonic() - began)
             if outside:
                 _say(f"短信看这里 · one-time codes arrive at {outside['EHC_SMS_URL']}/simulator/messages")
+                _say(f"银行验证码看这里 · the bank's codes are at {outside['EHC_BANK_URL']}/simulator/bank/codes")
             _watch(server, worker)
 
 
 @contextmanager
 def _outside_parties() -> Iterator[dict[str, str]]:
     """Settings that lead to simulators of the outside parties, unless the environment names real ones."""
-    if {"EHC_AUTHORITY_URL", "EHC_SMS_URL"} & os.environ.keys():
+    if {"EHC_AUTHORITY_URL", "EHC_SMS_URL", "EHC_BANK_URL"} & os.environ.keys():
         yield {}
         return
     simulators = Simulators(VAR / "simulators")

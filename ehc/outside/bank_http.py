@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
+import structlog
+
 from ehc.clock import Clock
 from ehc.errors import Text
 from ehc.outside.bank_gateway import (
@@ -27,7 +29,9 @@ from ehc.outside.bank_gateway import (
 from ehc.outside.signed_http import Misshapen, NoAnswer, PartyKey, SignedParty
 
 PAGE = 100
-"""Notices or agreements in a page, at most."""
+"""Notices or agreements in a page, at most: with everything at its longest, a page is two thirds of what may come."""
+
+log = structlog.get_logger(__name__)
 
 _AWAY = Text(
     "银行暂未答复；系统会查询结果，请稍后查看。", "The bank does not answer. What came of it is found out; look again."
@@ -35,6 +39,10 @@ _AWAY = Text(
 _TOKEN, _BANK = re.compile(r"[!-~]{16,128}", re.ASCII), re.compile(r"[A-Z0-9]{2,16}", re.ASCII)
 _ID, _LAST4 = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII), re.compile(r"\d{4}", re.ASCII)
 _CURSOR = re.compile(r"[!-~]{1,200}", re.ASCII)
+_UUID = re.compile(
+    r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", re.ASCII
+)  # UUID() also takes braces, no hyphens
+_TIME = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)  # RFC 3339
 _MOST_FEN = 10**12
 _MOST_SECONDS = 3600
 
@@ -117,6 +125,8 @@ class HttpBankGateway:
                     notices.append(read_notice(one, now=self._clock.now()))
                 except Misshapen:  # it must not stop those behind it
                     unreadable.append(notice_id)
+            if unreadable:
+                log.warning("bank notices cannot be read", count=len(unreadable))
             return NoticePage(tuple(notices), tuple(unreadable), cursor, more)
 
         return self._ask("/v1/notices", {"day": day, "after": after, "limit": PAGE}, read)
@@ -165,7 +175,9 @@ def _limits(told: object) -> tuple[int | None, int | None]:
 
 def _page(answer: dict[str, Any], name: str, after: str | None) -> tuple[list[Any], str, bool]:
     told, more, cursor = answer.get(name), answer.get("more"), _text(answer, "cursor", _CURSOR)
-    if not isinstance(told, list) or len(told) > PAGE or not isinstance(more, bool) or (more and cursor == after):
+    if not isinstance(told, list) or len(told) > PAGE or not isinstance(more, bool):
+        raise Misshapen
+    if more and (cursor == after or not told):  # it would send the caller round for ever
         raise Misshapen
     return told, cursor, more
 
@@ -201,20 +213,14 @@ def _text(holder: object, name: str, form: re.Pattern[str] | None = None) -> str
 
 
 def _uuid(holder: object, name: str) -> UUID:
-    try:
-        return UUID(_text(holder, name))
-    except ValueError:
-        raise Misshapen from None
+    return UUID(_text(holder, name, _UUID))
 
 
 def _time(holder: object, name: str) -> datetime:
     try:
-        found = datetime.fromisoformat(_text(holder, name))
-    except ValueError:
+        return datetime.fromisoformat(_text(holder, name, _TIME)).astimezone(UTC)
+    except ValueError:  # the 31st of February, an offset of 25 hours
         raise Misshapen from None
-    if found.tzinfo is None:
-        raise Misshapen
-    return found.astimezone(UTC)
 
 
 def _get(holder: object, name: str) -> object:

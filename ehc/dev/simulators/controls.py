@@ -55,8 +55,8 @@ class Controls:
         sent: list[dict[str, Any]] = self._send("/simulator/messages")["messages"]
         return [message for message in sent if phone in (None, message["phone"])]
 
-    def add_account(self, **account: str) -> None:
-        """Have the bank hold an account: number, name, id_type, id_number, phone, and its state if it is not normal."""
+    def add_account(self, **account: Any) -> None:
+        """Have the bank hold an account: number, name, id_type, id_number, phone; state, kind and limits if it likes."""
         self._send("/simulator/bank/accounts", account)
 
     def bank_code(self, last4: str) -> str:
@@ -67,13 +67,18 @@ class Controls:
         """The state at the bank of every start."""
         return {one["start_request"]: one["state"] for one in self._send("/simulator/bank/bindings")["bindings"]}
 
-    def set_bank_binding(self, start_request: str, state: str) -> None:
-        """Make a binding appear or vanish at the bank alone: bound, ended or forgotten."""
-        self._send("/simulator/bank/bindings", {"start_request": start_request, "state": state})
+    def set_bank_binding(self, start_request: str, state: str, **more: Any) -> None:
+        """Make a binding appear, change or vanish at the bank alone: started, bound, refused, expired, ended, forgotten."""
+        self._send("/simulator/bank/bindings", {"start_request": start_request, "state": state, **more})
 
     def bank_notice(self, start_request: str, what: str, **more: Any) -> dict[str, Any]:
         """One more notice of the bank; told at once to the service at `deliver_to`, if that is given."""
         return self._send("/simulator/bank/notices", {"start_request": start_request, "what": what, **more})
+
+    def bank_notices(self) -> list[dict[str, Any]]:
+        """Every notice that the bank made, the oldest first."""
+        notices: list[dict[str, Any]] = self._send("/simulator/bank/notices")["notices"]
+        return notices
 
     def clear(self) -> None:
         """Forget everybody and every message; answer normally."""

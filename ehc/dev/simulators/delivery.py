@@ -4,15 +4,19 @@ import json
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from secrets import token_hex
 from typing import Any
 from urllib.parse import urlsplit
 
-from ehc.outside.signed_http import PartyKey
+from ehc.outside.signed_http import LIMIT, PartyKey, signed_by
 
 
 def deliver(key: PartyKey, url: str, notice: dict[str, Any]) -> dict[str, Any]:
-    """What the service answered: `status`, and its JSON as `body`. Raises `ValueError` for an address that is not loopback."""
+    """What the service answered: `status`, its JSON as `body`, and whether the answer is `signed` for this very request.
+
+    A service that is not there has the status None. Raises `ValueError` for an address that is not loopback.
+    """
     address = urlsplit(url)
     if address.scheme != "http" or address.hostname not in ("127.0.0.1", "localhost"):
         raise ValueError
@@ -27,6 +31,25 @@ def deliver(key: PartyKey, url: str, notice: dict[str, Any]) -> dict[str, Any]:
     request = urllib.request.Request(url, body, headers)  # noqa: S310 - loopback, see above
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - as above
-            return {"status": answer.status, "body": json.load(answer)}
+            status, got, told = answer.status, answer.headers, answer.read(LIMIT)
     except urllib.error.HTTPError as error:
-        return {"status": error.code, "body": json.load(error)}
+        with error:
+            status, got, told = error.code, error.headers, error.read(LIMIT)
+    except OSError:
+        return {"status": None, "body": None, "signed": False}
+    return {"status": status, "body": _json(told), "signed": _signed(key, address.path, nonce, got, told, status)}
+
+
+def _json(told: bytes) -> Any:
+    try:
+        return json.loads(told)
+    except ValueError:
+        return None
+
+
+def _signed(key: PartyKey, path: str, nonce: str, headers: Mapping[str, str], body: bytes, status: int) -> bool:
+    at = headers.get("X-Ehc-Time", "")
+    if headers.get("X-Ehc-Nonce") != nonce or not (at.isascii() and at.isdigit()):
+        return False
+    signature = key.sign_answer(status, path, int(at), nonce, body)
+    return signed_by(signature, headers, key=key, now=int(time.time()))

@@ -30,7 +30,7 @@ def bank_key_file(folder: Path) -> Path:
 
 
 class Simulators(EmbeddedServer):
-    """Both simulators. `data_dir` holds their keys and outlives them; what they were told does not.
+    """The simulators. `data_dir` holds their keys and outlives them; what they were told does not.
 
     `bind` is an IPv4 address and a port, 0 for any free one. A later start of the same object keeps the port it had.
     """
@@ -45,7 +45,7 @@ class Simulators(EmbeddedServer):
         self._bind, self._unknown, self._url = bind, unknown, ""
 
     def start(self) -> str:
-        """Start and wait until they answer; the base URL of both. Raises `DevServerError`."""
+        """Start and wait until they answer; the base URL of all. Raises `DevServerError`."""
         self._take()
         try:
             self._leftovers(ourselves()).stop(self.farewell, seconds=5)
@@ -60,7 +60,7 @@ class Simulators(EmbeddedServer):
 
     @property
     def url(self) -> str:
-        """The base URL of both parties. Raises `DevServerError` before the first start."""
+        """The base URL of every party. Raises `DevServerError` before the first start."""
         if not self._url:
             raise DevServerError(f"{self.title} is not started")
         return self._url

@@ -1,4 +1,4 @@
-"""What both simulated parties share: whom they listen to, how they answer, and how they have been told to fail."""
+"""What the simulated parties share: whom they listen to, how they answer, and how they have been told to fail."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +23,7 @@ MODES = {
 
 @dataclass
 class Special:
-    """How one path answers for so many times."""
+    """How one path answers for so many times; 0 is for good."""
 
     mode: str
     seconds: float
@@ -38,7 +38,7 @@ class Party:
     acts: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]]
     mode: str = "normal"
     seconds: float = 0.0
-    special: dict[str, "Special"] = field(default_factory=dict)
+    special: dict[str, Special] = field(default_factory=dict)
     """How single paths answer, whatever the mode."""
     asked: int = 0
     waiting: int = 0
@@ -48,9 +48,18 @@ class Party:
 
     def reset(self) -> None:
         """Back to normal, counting from nought."""
+        self.tell(Special("normal", 0.0, 0))
         with self._lock:
-            self.mode, self.seconds, self.asked, self.most_waiting = "normal", 0.0, 0, self.waiting
-            self.special.clear()
+            self.asked, self.most_waiting = 0, self.waiting
+
+    def tell(self, how: Special, path: str | None = None) -> None:
+        """How to answer from now on: at one path, or at all, whatever was said of single ones."""
+        with self._lock:
+            if path is not None:
+                self.special[path] = how
+            else:
+                self.mode, self.seconds = how.mode, how.seconds
+                self.special.clear()
 
     def mode_for(self, path: str) -> tuple[str, float]:
         """How a question to this path is answered, and the seconds of `slow`; one that was to happen once has happened."""

@@ -27,7 +27,7 @@ _WRONG = (InvalidValue, KeyError, TypeError, ValueError, AttributeError)
 
 
 class SimulatorServer(ThreadingHTTPServer):
-    """Both parties on one address. `serve_forever` serves until `shutdown`."""
+    """All parties on one address. `serve_forever` serves until `shutdown`."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -65,7 +65,7 @@ class SimulatorServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """The base URL of both parties."""
+        """The base URL of every party."""
         return f"http://{self.server_name}:{self.server_port}"
 
 
@@ -84,6 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
             "/simulator/messages": lambda: {"messages": self.server.phones.messages()},
             "/simulator/bank/codes": lambda: {"codes": self.server.bank.codes()},
             "/simulator/bank/bindings": lambda: {"bindings": self.server.bank.bindings()},
+            "/simulator/bank/notices": lambda: {"notices": self.server.bank.told()},
         }
         self._control(views, lambda view: view())
 
@@ -127,7 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             answer = json.dumps(act(_object(body))).encode()
         except _WRONG:
-            self._send(400, {"error": "not a question of docs/outside-parties.md"})
+            self._send(400, {"error": "not a question of docs/outside-parties.md or docs/bank-gateway.md"})
             return
         if mode == "lost-answer":
             self.close_connection = True
@@ -146,7 +147,10 @@ class _Handler(BaseHTTPRequestHandler):
             try:
                 told = act(known[self.path])
             except _WRONG:
-                self._send(400, {"error": "not an order of docs/outside-parties.md, section 6"})
+                self._send(
+                    400,
+                    {"error": "not an order of docs/outside-parties.md, section 6, or docs/bank-gateway.md, section 7"},
+                )
             else:
                 self._send(200, told if told is not None else {"done": True})
 
@@ -174,13 +178,13 @@ class _Handler(BaseHTTPRequestHandler):
         if mode not in MODES or not 0 <= seconds <= 60:
             raise ValueError
         path, times = told.get("path"), int(told.get("times", 0))
-        for party in [self.server.parties[named]] if named else self.server.parties.values():
-            if path is None:
-                party.mode, party.seconds = mode, seconds
-            elif path in party.acts:
-                party.special[path] = Special(mode, seconds, times)
-            else:
-                raise ValueError
+        parties = [self.server.parties[named]] if named else list(self.server.parties.values())
+        if path is not None:
+            parties = [party for party in parties if path in party.acts]
+        if not parties or not 0 <= times <= 1000 or (times and path is None):
+            raise ValueError
+        for party in parties:
+            party.tell(Special(mode, seconds, times), path)
 
     def _notify(self, told: dict[str, Any]) -> dict[str, Any]:
         """A notice is kept for the file of its day, and told at once to the service at `deliver_to`, if that is given."""
