@@ -39,6 +39,9 @@ from ehc.residents.store import Person
 _FACTS = ("phone", "address", "employer", "ethnicity", "sex", "birth_date")
 """Facts about a person that are no part of the identity."""
 
+CHANGEABLE = frozenset({CardStatus.ACTIVE, CardStatus.SUSPENDED, CardStatus.LOST})
+"""The states in which a person's identity can change."""
+
 
 class DocumentInUse(EhcError):
     """Another person is registered with this document."""
@@ -116,6 +119,7 @@ def change_facts(
     changed = _write(session, card, wanted, registry.secrets)
     if wanted.get("phone_proof") is not None:
         _prove_phone(session, card, wanted["phone_proof"], caller=caller, secrets=registry.secrets, now=now)
+        changed.append("phone_proved")
     switch = wanted.get("static_allowed", card.static_allowed)
     if switch != card.static_allowed:
         changed.append("static_codes")
@@ -164,7 +168,7 @@ def change_identity(
     changed = [name for name, differs in _differences(account.person, old, wanted) if differs]
     if not changed:
         return []
-    if card.status not in {CardStatus.ACTIVE, CardStatus.SUSPENDED, CardStatus.LOST}:
+    if card.status not in CHANGEABLE:
         raise cards.wrong_state()
     proofs.require_fresh(weighed)
     document = session.get_one(DocumentRow, card.document_id)
