@@ -278,7 +278,7 @@ def test_while_a_file_comes_in_no_connection_is_held(
         return read(self, size)
 
     monkeypatch.setattr(uploads._Content, "read", noted)
-    answer = send(sender, csv_bytes([row(n) for n in range(100)]))
+    answer = send(sender, csv_bytes([row(n) for n in range(300)]))
     accepted(answer)
     assert len(held) > 3
     assert set(held) == {0}
