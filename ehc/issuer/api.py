@@ -25,7 +25,7 @@ from ehc.issuer.rights_schemas import given
 from ehc.issuer.schemas import (
     CardOut,
     ChangeIn,
-    IdentityIn,
+    LinkIn,
     ReasonIn,
     RegistrationIn,
     ResumeIn,
@@ -55,7 +55,7 @@ STATUSES: dict[type[EhcError], int] = {
     recovery.ProofRequired: 409,
 }
 
-_REGISTRATION, _CHANGE, _IDENTITY = RegistrationIn(), ChangeIn(), IdentityIn()
+_REGISTRATION, _CHANGE, _LINK = RegistrationIn(), ChangeIn(), LinkIn()
 _REASON, _RESUME = ReasonIn(), ResumeIn()
 _IDENTITY_FACTS = frozenset({"name", "id_type", "id_number"})
 _MOVES = (
@@ -228,18 +228,20 @@ def _add_documents(bp: Blueprint, deps: IssuerDeps) -> None:
     @bp.post("/<uuid:card_id>/documents")
     @operation(
         "Link another document of the holder",
-        body=IdentityIn,
+        body=LinkIn,
         answers={200: CardOut},
         scope=Scope.CARDS,
         idempotent=True,
-        problems=(404, 409, 422),
+        conditional=True,
+        problems=(404, 409, 412, 422),
     )
     def post_document(card_id: UUID) -> Response:
         """Freshly proved. It leads to this card from now on; a card that it had of its own is joined to this one.
 
-        The name may be written otherwise, as in a passport, but where the document is known it has to be the known one.
+        The name may be written otherwise, as in a passport, but where the document is known it has to be the known one. Birth
+        date and sex fit the holder's where they are known, and a second citizen id is refused.
         """
-        wanted = application(parsing.body(_IDENTITY))
+        wanted, version = application(parsing.body(_LINK)), if_match()
         if (replayed := deps.once.replayed()) is not None:
             return replayed
         person = read_person(wanted, today=local_day(deps.clock.now()))
@@ -250,8 +252,17 @@ def _add_documents(bp: Blueprint, deps: IssuerDeps) -> None:
         def act(session: Session) -> Answer:
             now = deps.clock.now()
             card, party = cards.granted_as(session, card_id, caller().id, at=now)
-            by = acting(caller(), party)
-            linking.link_document(session, card, person, weighed, by=by, registry=deps.registry(), now=now)
+            linking.link_document(
+                session,
+                card,
+                linking.Shown(person, weighed, wanted.phone_proof),
+                caller=caller(),
+                party=party,
+                phone_needed=deps.sms is not None,
+                registry=deps.registry(),
+                now=now,
+                version=version,
+            )
             return account_answer(session, deps, card)
 
         return deps.once.run(act)

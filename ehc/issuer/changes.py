@@ -88,7 +88,9 @@ def weigh_identity(
             document = read_document(wanted.get("id_type", old.type), wanted.get("id_number", old.number), today=today)
         _require_same_birth(account.person, document)
     wrong.require_none()
-    person = replace(account.person, name=name, document=document)
+    facts = citizen_facts(document)  # its birth date is what is asked about, also where the old number told another
+    born = facts.birth_date if facts else account.person.birth_date
+    person = replace(account.person, name=name, document=document, birth_date=born)
     identity = Identity(name, document, Replaced(wanted["replaced"]), account.card.ehc_id_index)
     return identity, proofs.weigh(registry, proof, person)
 
@@ -174,7 +176,8 @@ def change_identity(
     document = session.get_one(DocumentRow, card.document_id)
     if wanted.document != old:
         document = _other_document(session, card, document, wanted, registry=registry, now=now)
-    _rename(session, card, wanted, registry, now)
+        _swap_names(session, card, account.person.name, document, registry)
+    _rename(session, card, wanted, old, registry=registry, now=now)
     _keep_alias(session, card, account, registry, now)
     ids = national_ids(wanted.document, wanted.name, card.id, registry.secrets)
     columns = {"document_id": document.id, "level": weighed.level, "codes_since": max(now, card.codes_since or now)}
@@ -302,7 +305,18 @@ def _other_document(
         raise in_use() from None
 
 
-def _rename(session: Session, card: CardRow, wanted: Identity, registry: Registry, now: datetime) -> None:
+def _swap_names(session: Session, card: CardRow, old_name: str, document: DocumentRow, registry: Registry) -> None:
+    """Another document names the card from now on. If it had a name of its own, the one before keeps the other name."""
+    if document.name is not None:
+        before, sealer = session.get_one(DocumentRow, card.document_id), registry.secrets.sealer
+        residents.name_document(before, old_name, sealer=sealer)
+        residents.name_document(document, None, sealer=sealer)
+        session.flush()
+
+
+def _rename(
+    session: Session, card: CardRow, wanted: Identity, old: Document, *, registry: Registry, now: datetime
+) -> None:
     resident = residents.locked(session, card.resident_id)
     resident.name = registry.secrets.sealer.seal(wanted.name, residents.name_place(resident.id))
     facts = citizen_facts(wanted.document)
@@ -310,7 +324,9 @@ def _rename(session: Session, card: CardRow, wanted: Identity, registry: Registr
         if resident.birth_date != facts.birth_date:
             majority.reckon(session, resident.id, facts.birth_date, now=now)
         resident.birth_date = facts.birth_date
-        resident.sex = resident.sex or facts.sex
+        before = citizen_facts(old)
+        if resident.sex is None or (before is not None and resident.sex == before.sex):  # else believe what was told
+            resident.sex = facts.sex
     resident.version += 1
     session.flush()
 
