@@ -1,7 +1,8 @@
 """A whole province imported: its rate over a bare COPY of the same rows, its memory, and what a check costs beside it.
 
-The baseline is one connection that copies what an import writes, prepared beforehand, into tables without indexes, keys or
-references. The import does everything: reads the file, derives and seals, keeps every index, reference and the audit log.
+The baseline is one connection that copies the same rows, those of the whole file, in one transaction: one COPY for each
+table, from files that were prepared beforehand, into tables without indexes, keys or references. The import does everything:
+reads the file, derives and seals, keeps every index, reference and the audit log.
 """
 
 import json
@@ -12,10 +13,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import BinaryIO
 from uuid import uuid4
 
 import psycopg
@@ -41,13 +43,15 @@ from ehc.keystore import secret_keys
 
 PEOPLE = int(os.environ.get("EHC_BENCH_PEOPLE", "1000000"))
 _FEW, _CHECKED, _ROUNDS = 10_000, 4000, 7
-_BARE_PIECES = 40
+_CHUNK = 1 << 20
+_SIGNATURE, _TRAILER = 19, 2
+"""Bytes that PostgreSQL's binary COPY format has at the beginning and at the end."""
 ROOT = Path(__file__).parent.parent
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import took, and the bare COPY of rows like its own: the median of several, before it and after."""
+    """What an import took, and the bare COPY of the same rows: the median of three, one before it and two after."""
 
     cards: int
     seconds: float
@@ -68,11 +72,14 @@ def measure(folder: Path) -> tuple[Imported, list[float]]:
         small, large = _ground(servers, folder, few), _ground(servers, folder, many)
         _import(small, _people(folder, _FEW))
         file = _people(folder, PEOPLE)
-        copied = _copy(large, file)
+        prepared = _prepared(large, file)
+        copied = [_copy(large, prepared)]
         began = time.monotonic()
         cards, memory = _import(large, file)
         seconds = time.monotonic() - began
-        copied += _copy(large, file)
+        copied += [_copy(large, prepared) for _ in range(2)]
+        for data in prepared.files.values():
+            data.unlink()
         return Imported(cards, seconds, memory, median(copied)), _cost(small, large)
 
 
@@ -84,52 +91,67 @@ def _cost(small: Ground, large: Ground) -> list[float]:
 
 
 def _import(ground: Ground, file: Path) -> tuple[int, float]:
-    """Cards made and MiB taken, as the command tells."""
+    """Cards made and memory in MB (10^6 bytes), as the command tells."""
     command = [sys.executable, "-c", "from ehc.commands import main; main()", "cards", "import", str(file)]
     told = subprocess.run(command, env=os.environ | ground.env, stdout=subprocess.PIPE, check=True, text=True, cwd=ROOT)
     words = {line.split()[0]: line.split()[1] for line in told.stdout.splitlines() if len(line.split()) > 1}
     return int(words["made"]), float(words["memory"])
 
 
-def _copy(ground: Ground, file: Path) -> list[float]:
-    """Cards a second of a bare COPY of the rows that the first pieces of a file come to, three times."""
-    copies, cards = _prepared(ground, file)
+@dataclass(frozen=True)
+class Prepared:
+    """What one COPY for each table reads, on disk, and how many cards it comes to."""
+
+    files: dict[str, Path]
+    cards: int
+
+
+def _copy(ground: Ground, prepared: Prepared) -> float:
+    """Cards a second of a bare COPY of a file's rows, in one transaction."""
     address = make_url(ground.place.settings.database_url).set(drivername="postgresql")
-    rates = []
     with psycopg.connect(address.render_as_string(hide_password=False), autocommit=True) as connection:
-        for _ in range(3):
-            for table, columns in TABLES.items():
-                connection.execute(f"DROP TABLE IF EXISTS bench_{table}")
-                connection.execute(f"CREATE TABLE bench_{table} AS SELECT {columns} FROM {table} LIMIT 0")
-            began = time.monotonic()
-            for piece in copies:
-                with connection.transaction():
-                    for table, data in piece.items():
-                        statement = f"COPY bench_{table} ({TABLES[table]}) FROM STDIN (FORMAT BINARY)"
-                        with connection.cursor().copy(statement) as copy:
-                            copy.write(data)
-            rates.append(cards / (time.monotonic() - began))
-        for table in TABLES:
+        for table in prepared.files:
+            connection.execute(f"CREATE TABLE bench_{table} AS SELECT {TABLES[table]} FROM {table} LIMIT 0")
+        began = time.monotonic()
+        with connection.transaction():
+            for table, file in prepared.files.items():
+                statement = f"COPY bench_{table} ({TABLES[table]}) FROM STDIN (FORMAT BINARY)"
+                with file.open("rb") as data, connection.cursor().copy(statement) as copy:
+                    while chunk := data.read(_CHUNK):
+                        copy.write(chunk)
+        seconds = time.monotonic() - began
+        for table in prepared.files:
             connection.execute(f"DROP TABLE bench_{table}")
-    return rates
+    return prepared.cards / seconds
 
 
-def _prepared(ground: Ground, file: Path) -> tuple[list[dict[str, bytes]], int]:
+def _prepared(ground: Ground, file: Path) -> Prepared:
+    """The rows that an import of a file writes, piece after piece, each table's in a file of its own."""
     with ground.place.work() as session:
         secrets = secret_keys.load(session, ground.place.kek)
     registry, now = Registry(secrets), SystemClock().now()
     frame = Frame(secrets, now, "operator", {level: registry.first_status(level) for level in LEVELS}, None)
-    copies, cards = [], 0
-    with file.open("rb") as data:
+    cards, known, files = 0, set[bytes](), dict[str, Path]()
+    with file.open("rb") as data, ExitStack() as stack:
+        outs: dict[str, BinaryIO] = {}
         cutter = Cutter(data.read)
         header = cutter.header("utf-8", columns.PEOPLE)
-        for piece, _ in zip(cutter.pieces(), range(_BARE_PIECES), strict=False):
+        for piece in cutter.pieces():
             rows = records(piece.data, first_line=piece.first_line, encoding="utf-8")
             prepared = prepare(rows, header=header, level=Level.DOCUMENT_SEEN, today=local_day(now))
-            people = mark(prepared.applicants, secrets)
-            copies.append(seal(people, range(cards, cards + len(people)), frame).copies)
+            marked = {person.number_index[:12]: person for person in reversed(mark(prepared.applicants, secrets))}
+            people = [person for number, person in marked.items() if number not in known]
+            known.update(marked)
+            for table, copied in seal(people, range(cards, cards + len(people)), frame).copies.items():
+                if table not in outs:
+                    files[table] = file.with_suffix(f".{table}.copy")
+                    outs[table] = stack.enter_context(files[table].open("wb"))
+                    outs[table].write(copied[:_SIGNATURE])
+                outs[table].write(copied[_SIGNATURE:-_TRAILER])
             cards += len(people)
-    return copies, cards
+        for out in outs.values():
+            out.write(b"\xff" * _TRAILER)
+    return Prepared(files, cards)
 
 
 def _with_cards(ground: Ground) -> Ground:

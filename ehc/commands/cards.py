@@ -44,7 +44,7 @@ def pending(place: Deployment) -> None:
 @click.argument("card_id", type=click.UUID)
 @click.option("--approve/--reject", required=True)
 @click.option("--by", "reviewer", required=True, help="Staff number of the reviewer.")
-@click.option("--reason", help="Needed for a rejection; kept sealed.")
+@click.option("--reason", help="Why: in the card's history, sealed. Needed for a rejection.")
 @deployment
 def review(place: Deployment, card_id: UUID, approve: bool, reviewer: str, reason: str | None) -> None:
     """Decide an application."""

@@ -3,8 +3,10 @@
 import hmac
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NoReturn
+from uuid import UUID
 
+from psycopg.errors import UniqueViolation
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -39,6 +41,10 @@ from ehc.keystore.secret_keys import Secrets
 from ehc.residents import store as residents
 from ehc.residents.models import DocumentRow, ResidentRow
 from ehc.residents.store import Person
+
+_ONE_EHC_ID = "uq_card_ehc_id_index"
+_UNSURE = frozenset({CardStatus.LOST, CardStatus.PENDING_REVIEW})
+"""Who applies again for such a card may be anybody: it takes no phone from them, which would then speak for its holder."""
 
 
 class IdentityMismatch(EhcError):
@@ -75,37 +81,37 @@ def register(
 ) -> tuple[Account, bool]:
     """The person's account, and whether it was made now. The same person again has the same card and gains a grant.
 
-    `person` is `wanted` in normal form, and `weighed` its proof. Raises `InvalidValue`, `IdentityMismatch` or
-    `CardCancelled`.
+    `person` is `wanted` in normal form, and `weighed` its proof. Raises `InvalidValue`, `IdentityMismatch`,
+    `CardCancelled`, or `Conflict` where what the proof was weighed by has changed since.
     """
+    by = acting(caller)
     document = _known(session, person, registry)
     made = None
     if document is None:
         try:
             with session.begin_nested():
-                made = open_account(session, person, weighed, by=acting(caller), registry=registry, now=now)
-        except IntegrityError:  # another request registered the same person in this very moment
+                if wanted.phone_proof is not None:
+                    _spend(session, wanted.phone_proof, person, caller=caller, registry=registry, now=now)
+                made = open_account(session, person, weighed, by=by, registry=registry, now=now)
+        except IntegrityError as error:  # another request registered the same person in this very moment
             document = _known(session, person, registry)
             if document is None:
-                raise
-    account = made or _known_account(session, document, person, weighed, caller=caller, registry=registry, now=now)
+                raise_taken(error)
+    if made is not None and wanted.phone_proof is not None:
+        session.get_one(ResidentRow, made.card.resident_id).phone_proved_at = now
+        session.flush()
+    account = made or _known_account(
+        session, document, person, wanted, weighed, caller=caller, registry=registry, now=now
+    )
     if cards.grant(session, account.card, caller.id, at=now) and made is None:
-        audit.record(session, "card.granted", actor=acting(caller).actor, subject=str(account.card.id), at=now)
-    if wanted.phone_proof is not None:
-        phone_proofs.spend(session, wanted.phone_proof, person.phone, caller=caller, secrets=registry.secrets, now=now)
-        _phone_is_proved(session, account, person, registry.secrets, now)
+        audit.record(session, "card.granted", actor=by.actor, subject=str(account.card.id), at=now)
     return account, made is not None
 
 
 def needs_proof(session: Session, person: Person, *, registry: Registry) -> bool:
     """Whether asking the identity authority about an applicant can change anything."""
     document = _known(session, person, registry)
-    card = cards.of_resident(session, document.resident_id) if document else None
-    return (
-        card is None
-        or card.level != Level.EXTERNAL_MATCH
-        or card.status not in {CardStatus.ACTIVE, CardStatus.SUSPENDED}
-    )
+    return _can_gain(cards.of_resident(session, document.resident_id) if document else None)
 
 
 def account_of(session: Session, card: CardRow, *, secrets: Secrets) -> Account:
@@ -119,7 +125,8 @@ def account_of(session: Session, card: CardRow, *, secrets: Secrets) -> Account:
 def open_account(
     session: Session, person: Person, weighed: Weighed, *, by: Acting, registry: Registry, now: datetime
 ) -> Account:
-    """A new card for a person who is not known. Raises `IntegrityError` if the document is, by now."""
+    """A new card for a person who is not known. Raises `IntegrityError` if the document is, by now, or `Conflict`."""
+    _require_weighed(weighed, None)
     secrets = registry.secrets
     document = residents.add(session, person, sealer=secrets.sealer, blind_index=secrets.blind_index, at=now)
     card_id = uuid7(now)
@@ -144,6 +151,13 @@ def open_account(
     return Account(card, person, *open_ids(card, secrets))
 
 
+def raise_taken(error: IntegrityError) -> NoReturn:
+    """Nobody has the document, but a card that went on as another keeps the ids it gives: `CardCancelled`. Else `error`."""
+    if isinstance(error.orig, UniqueViolation) and error.orig.diag.constraint_name == _ONE_EHC_ID:
+        raise cancelled() from None
+    raise error
+
+
 def require_same_name(known: str, given: str) -> None:
     """Raises `IdentityMismatch` where two names in normal form differ."""
     if not hmac.compare_digest(known.encode(), given.encode()):
@@ -165,27 +179,44 @@ def document_of(person: Person) -> Document:
 def apply_again(
     session: Session, card: CardRow, weighed: Weighed, *, by: Acting, registry: Registry, now: datetime
 ) -> None:
-    """What a further application does to a card: a better proof counts, and what ended may begin anew.
+    """What a further application does to a card: a better proof counts, and what ended may begin anew. The caller holds it.
 
-    Raises `CardCancelled`.
+    Raises `CardCancelled`, or `Conflict` where the authority was spared and could now add something.
     """
+    _require_weighed(weighed, card)
     if card.status == CardStatus.CANCELLED:
         _restore(session, card, weighed, by=by, registry=registry, now=now)
     elif card.status == CardStatus.REJECTED:
         how = REAPPLY_FOR_REVIEW if weighed.status is CardStatus.PENDING_REVIEW else REAPPLY
         _move(session, card, how, by=by, registry=registry, now=now, weighed=weighed, level=weighed.level)
     else:
-        _raise_level(session, card, weighed, by=by, registry=registry, now=now)
+        _weigh_in(session, card, weighed, by=by, registry=registry, now=now)
 
 
 def _known(session: Session, person: Person, registry: Registry) -> DocumentRow | None:
     return residents.find(session, document_of(person), blind_index=registry.secrets.blind_index)
 
 
+def _can_gain(card: CardRow | None) -> bool:
+    """Whether a match could make or better this card."""
+    return (
+        card is None
+        or card.level != Level.EXTERNAL_MATCH
+        or card.status not in {CardStatus.ACTIVE, CardStatus.SUSPENDED}
+    )
+
+
+def _require_weighed(weighed: Weighed, card: CardRow | None) -> None:
+    """An authority that was spared had nothing to add then; now it might, so that the proof has to be weighed anew."""
+    if weighed.spared and _can_gain(card):
+        raise cards.wrong_state()
+
+
 def _known_account(
     session: Session,
     document: DocumentRow | None,
     person: Person,
+    wanted: Application,
     weighed: Weighed,
     *,
     caller: Caller,
@@ -199,12 +230,47 @@ def _known_account(
     known = residents.open_person(resident, document, sealer=secrets.sealer)
     require_same_name(known.name, person.name)
     family_links.hold(session, {resident.id})  # two applications take turns: the second finds what the first made
+    session.refresh(resident)
     card = cards.of_resident(session, resident.id)
     if card is None:
         raise cancelled()
+    if (
+        wanted.phone_proof is not None
+    ):  # held before anything is in the audit log (docs/architecture.md, Order of locks)
+        phone_proofs.require(session, wanted.phone_proof, person.phone, caller=caller, secrets=secrets, now=now)
     apply_again(session, card, weighed, by=acting(caller), registry=registry, now=now)
-    _fill(session, card, resident, person, by=acting(caller), secrets=secrets, now=now)
+    proved = _proves_phone(session, card, resident, person, wanted, caller=caller, registry=registry, now=now)
+    _fill(session, card, resident, person, proved=proved, by=acting(caller), secrets=secrets, now=now)
     return account_of(session, card, secrets=secrets)
+
+
+def _proves_phone(
+    session: Session,
+    card: CardRow,
+    resident: ResidentRow,
+    person: Person,
+    wanted: Application,
+    *,
+    caller: Caller,
+    registry: Registry,
+    now: datetime,
+) -> bool:
+    """Whether an application proves the phone of the account, which uses the proof up. One of another phone, or for a card
+    that is lost or waits for review, is neither used nor counts: a registration replaces no phone. Raises `InvalidValue`.
+    """
+    if wanted.phone_proof is None or card.status in _UNSURE:
+        return False
+    on_record = residents.open_person(resident, None, sealer=registry.secrets.sealer).phone
+    if on_record not in {None, person.phone}:
+        return False
+    _spend(session, wanted.phone_proof, person, caller=caller, registry=registry, now=now)
+    return True
+
+
+def _spend(
+    session: Session, proof_id: UUID, person: Person, *, caller: Caller, registry: Registry, now: datetime
+) -> None:
+    phone_proofs.spend(session, proof_id, person.phone, caller=caller, secrets=registry.secrets, now=now)
 
 
 def _fill(
@@ -213,21 +279,29 @@ def _fill(
     resident: ResidentRow,
     person: Person,
     *,
+    proved: bool,
     by: Acting,
     secrets: Secrets,
     now: datetime,
 ) -> None:
-    """Take from an application what is not on record: of a child who had no phone, of a closed account. Replaces nothing."""
-    session.refresh(resident)
-    wanted = {name: getattr(person, name) for name in ("phone", "address", "employer")}
+    """Take from an application what is not on record: of a child who had no phone, of a closed account. Replaces nothing.
+
+    `proved`: that the phone, which is the one on record or fills the gap, was proved.
+    """
+    phone = () if card.status in _UNSURE else ("phone",)
+    wanted = {name: getattr(person, name) for name in (*phone, "address", "employer")}
     missing = {name: value for name, value in wanted.items() if value and getattr(resident, name) is None}
-    if not missing or card.status == CardStatus.LOST or not cards.change(session, card):
+    changed = [*missing, *(["phone_proved"] if proved else [])]
+    if not changed or card.status == CardStatus.LOST:
         return
+    if not cards.change(session, card):
+        raise cards.wrong_state()
     columns = residents.sealed(resident.id, missing, sealer=secrets.sealer, blind_index=secrets.blind_index)
+    columns |= {"phone_proved_at": now} if proved else {}
     for column, value in columns.items():
         setattr(resident, column, value)
     resident.version += 1
-    status, changed = CardStatus(card.status), list(missing)
+    status = CardStatus(card.status)
     events.note(session, card, "changed", old=status, acting=by, sealer=secrets.sealer, at=now, changed=changed)
     facts = {"changed": changed, "party": by.party}
     audit.record(session, "card.changed", actor=by.actor, subject=str(card.id), at=now, facts=facts)
@@ -246,21 +320,27 @@ def _restore(
     session.flush()
 
 
-def _raise_level(
+def _weigh_in(
     session: Session, card: CardRow, weighed: Weighed, *, by: Acting, registry: Registry, now: datetime
 ) -> None:
-    better = outranks(weighed.level, Level(card.level))
+    """A further proof of a live card: a better one raises the level, a match ends the wait, any is in the history.
+
+    What the authority did not confirm raises nothing that is in use: that is for a match, or for a reviewer.
+    """
+    waits, words = card.status == CardStatus.PENDING_REVIEW, weighed.words
+    better = outranks(weighed.level, Level(card.level)) and (waits or not weighed.refuted)
     if better:
-        cards.raise_level(session, card, weighed.level)
-        old, sealer = CardStatus(card.status), registry.secrets.sealer
-        events.note(session, card, "level-raised", old=old, acting=by, sealer=sealer, at=now, words=weighed.words)
-        facts = {"level": weighed.level}
-        audit.record(session, "card.level-raised", actor=by.actor, subject=str(card.id), at=now, facts=facts)
-    confirmed = weighed.found is not None and weighed.status is CardStatus.ACTIVE
-    if card.status == CardStatus.PENDING_REVIEW and confirmed:
+        proofs.raise_level(session, card, weighed.level, by=by, words=words, registry=registry, now=now)
+    if waits and weighed.found is not None and weighed.status is CardStatus.ACTIVE:
         _move(session, card, APPROVE, by=proofs.AUTHORITY, registry=registry, now=now, weighed=weighed)
-    elif better or card.status == CardStatus.PENDING_REVIEW:
-        proofs.keep(session, card, weighed, at=now)
+        return
+    if not better and (words.clerk or words.evidence):
+        if not cards.change(session, card):
+            raise cards.wrong_state()
+        proofs.note_proof(session, card, "proof-shown", by=by, words=words, registry=registry, now=now)
+    if weighed.found is not None and not better:
+        proofs.note_finding(session, card, weighed.found, at=now)
+    proofs.keep(session, card, weighed, at=now)
 
 
 def _move(
@@ -294,15 +374,3 @@ def cancelled(*, deceased: bool = False) -> CardCancelled:
             "This person's card was cancelled. An issuing institution can restore it.",
         )
     )
-
-
-def _phone_is_proved(session: Session, account: Account, person: Person, secrets: Secrets, now: datetime) -> None:
-    """A proved phone becomes the phone of the account, also of one that was there already."""
-    resident = session.get_one(ResidentRow, account.card.resident_id)
-    for column, value in residents.sealed(
-        resident.id, {"phone": person.phone}, sealer=secrets.sealer, blind_index=secrets.blind_index
-    ).items():
-        setattr(resident, column, value)
-    resident.phone_proved_at = now
-    resident.version += 1
-    session.flush()

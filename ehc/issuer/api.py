@@ -1,6 +1,5 @@
 """`/v1/cards`: registration, changes and states. Parse, call, render; committed before the answer leaves."""
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -26,7 +25,7 @@ from ehc.issuer.rights_schemas import given
 from ehc.issuer.schemas import (
     CardOut,
     ChangeIn,
-    IdentityIn,
+    LinkIn,
     ReasonIn,
     RegistrationIn,
     ResumeIn,
@@ -56,8 +55,9 @@ STATUSES: dict[type[EhcError], int] = {
     recovery.ProofRequired: 409,
 }
 
-_REGISTRATION, _CHANGE, _IDENTITY = RegistrationIn(), ChangeIn(), IdentityIn()
+_REGISTRATION, _CHANGE, _LINK = RegistrationIn(), ChangeIn(), LinkIn()
 _REASON, _RESUME = ReasonIn(), ResumeIn()
+_IDENTITY_FACTS = frozenset({"name", "id_type", "id_number"})
 _MOVES = (
     ("suspend", SUSPEND, "Suspend a card"),
     ("report-loss", REPORT_LOSS, "Report a phone or print lost: freezes the card and closes every code that is out"),
@@ -90,6 +90,8 @@ def _add_registration(bp: Blueprint, deps: IssuerDeps) -> None:
     )
     def post_card() -> Response:
         sent = parsing.body(_REGISTRATION)
+        if (replayed := deps.once.replayed()) is not None:
+            return replayed
         wanted, agreed = application(sent), sent.get("consents", [])
         registry = deps.registry()
         person = read_person(wanted, today=local_day(deps.clock.now()))
@@ -141,9 +143,11 @@ def _add_reading(bp: Blueprint, deps: IssuerDeps) -> None:
                 "A change needs If-Match: the ETag that came with the card.",
             )
             raise HttpProblem(428, "precondition-required", detail)
+        if (replayed := deps.once.replayed()) is not None:
+            return replayed
         registry, weighed, identity = deps.registry(), None, None
-        if "verification" in wanted:
-            identity, weighed = _fresh_identity(deps, card_id, wanted)
+        if not _IDENTITY_FACTS.isdisjoint(wanted):
+            identity, weighed = _fresh_identity(deps, card_id, wanted, version)
 
         def act(session: Session) -> Answer:
             now = deps.clock.now()
@@ -199,6 +203,8 @@ def _add_resume(bp: Blueprint, deps: IssuerDeps) -> None:
     def post_resume(card_id: UUID) -> Response:
         """A card that was reported lost needs `proof`, as registration does; codes issued before stay closed."""
         wanted, version = parsing.body(_RESUME), if_match()
+        if (replayed := deps.once.replayed()) is not None:
+            return replayed
         person, weighed = _shown(deps, card_id, wanted["proof"]) if "proof" in wanted else (None, None)
 
         def act(session: Session) -> Answer:
@@ -222,18 +228,22 @@ def _add_documents(bp: Blueprint, deps: IssuerDeps) -> None:
     @bp.post("/<uuid:card_id>/documents")
     @operation(
         "Link another document of the holder",
-        body=IdentityIn,
+        body=LinkIn,
         answers={200: CardOut},
         scope=Scope.CARDS,
         idempotent=True,
-        problems=(404, 409, 422),
+        conditional=True,
+        problems=(404, 409, 412, 422),
     )
     def post_document(card_id: UUID) -> Response:
         """Freshly proved. It leads to this card from now on; a card that it had of its own is joined to this one.
 
-        The name may be written otherwise, as in a passport, but where the document is known it has to be the known one.
+        The name may be written otherwise, as in a passport, but where the document is known it has to be the known one. Birth
+        date and sex fit the holder's where they are known, and a second citizen id is refused.
         """
-        wanted = application(parsing.body(_IDENTITY))
+        wanted, version = application(parsing.body(_LINK)), if_match()
+        if (replayed := deps.once.replayed()) is not None:
+            return replayed
         person = read_person(wanted, today=local_day(deps.clock.now()))
         with deps.work() as session:
             cards.granted(session, card_id, caller().id, at=deps.clock.now())
@@ -242,8 +252,17 @@ def _add_documents(bp: Blueprint, deps: IssuerDeps) -> None:
         def act(session: Session) -> Answer:
             now = deps.clock.now()
             card, party = cards.granted_as(session, card_id, caller().id, at=now)
-            by = acting(caller(), party)
-            linking.link_document(session, card, person, weighed, by=by, registry=deps.registry(), now=now)
+            linking.link_document(
+                session,
+                card,
+                linking.Shown(person, weighed, wanted.phone_proof),
+                caller=caller(),
+                party=party,
+                phone_needed=deps.sms is not None,
+                registry=deps.registry(),
+                now=now,
+                version=version,
+            )
             return account_answer(session, deps, card)
 
         return deps.once.run(act)
@@ -263,11 +282,14 @@ def etag(account: Account) -> dict[str, str]:
 
 
 def if_match() -> int | None:
-    """The version in `If-Match`, None where the caller does not care. A tag that is not ours matches nothing."""
+    """The version in `If-Match`, None where the caller does not care. A tag that is not ours matches nothing.
+
+    A weak tag is taken as the strong one: proxies that compress an answer weaken its tag, and ours tell versions, not bytes.
+    """
     header = request.headers.get("If-Match")
     if header is None or header.strip() == "*":
         return None
-    tag = header.strip().strip('"')
+    tag = header.strip().removeprefix("W/").strip('"')
     if tag.isascii() and tag.isdigit() and len(tag) < 19:
         return int(tag)
     message = Text("If-Match 应为读取卡时得到的 ETag。", "If-Match takes the ETag that came with the card.")
@@ -280,7 +302,8 @@ def weighed_application(deps: IssuerDeps, wanted: Application, person: Person) -
     if registry.authority is not None:
         with deps.work() as session:
             asked = accounts.needs_proof(session, person, registry=registry)
-        registry = registry if asked else replace(registry, authority=None)
+        if not asked:
+            return proofs.spare(registry, wanted.proof)
     return proofs.weigh(registry, wanted.proof, person)
 
 
@@ -294,11 +317,20 @@ def _shown(deps: IssuerDeps, card_id: UUID, wanted: dict[str, Any]) -> tuple[Per
     return person, proofs.weigh(deps.registry(), shown.proof, person)
 
 
-def _fresh_identity(deps: IssuerDeps, card_id: UUID, wanted: dict[str, Any]) -> tuple[changes.Identity, Weighed]:
-    """The identity that a PATCH asks for, and its proof weighed, before the transaction that applies it."""
+def _fresh_identity(
+    deps: IssuerDeps, card_id: UUID, wanted: dict[str, Any], version: int | None
+) -> tuple[changes.Identity, Weighed]:
+    """The identity that a PATCH asks for, and its proof weighed, before the transaction that applies it.
+
+    Nobody is asked for a change that cannot be made: of another version, or of a card in another state.
+    """
     registry, now = deps.registry(), deps.clock.now()
     with deps.work() as session:
         card = cards.granted(session, card_id, caller().id, at=now)
+        if version is not None and version != card.version:
+            raise cards.stale()
+        if card.status not in changes.CHANGEABLE or (card.status == CardStatus.LOST and facts(wanted)):
+            raise cards.wrong_state()
         account = accounts.account_of(session, card, secrets=registry.secrets)
     return changes.weigh_identity(
         account, wanted, proof(wanted["verification"]), registry=registry, today=local_day(now)

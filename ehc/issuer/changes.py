@@ -39,6 +39,9 @@ from ehc.residents.store import Person
 _FACTS = ("phone", "address", "employer", "ethnicity", "sex", "birth_date")
 """Facts about a person that are no part of the identity."""
 
+CHANGEABLE = frozenset({CardStatus.ACTIVE, CardStatus.SUSPENDED, CardStatus.LOST})
+"""The states in which a person's identity can change."""
+
 
 class DocumentInUse(EhcError):
     """Another person is registered with this document."""
@@ -85,7 +88,9 @@ def weigh_identity(
             document = read_document(wanted.get("id_type", old.type), wanted.get("id_number", old.number), today=today)
         _require_same_birth(account.person, document)
     wrong.require_none()
-    person = replace(account.person, name=name, document=document)
+    facts = citizen_facts(document)  # its birth date is what is asked about, also where the old number told another
+    born = facts.birth_date if facts else account.person.birth_date
+    person = replace(account.person, name=name, document=document, birth_date=born)
     identity = Identity(name, document, Replaced(wanted["replaced"]), account.card.ehc_id_index)
     return identity, proofs.weigh(registry, proof, person)
 
@@ -116,6 +121,7 @@ def change_facts(
     changed = _write(session, card, wanted, registry.secrets)
     if wanted.get("phone_proof") is not None:
         _prove_phone(session, card, wanted["phone_proof"], caller=caller, secrets=registry.secrets, now=now)
+        changed.append("phone_proved")
     switch = wanted.get("static_allowed", card.static_allowed)
     if switch != card.static_allowed:
         changed.append("static_codes")
@@ -164,13 +170,14 @@ def change_identity(
     changed = [name for name, differs in _differences(account.person, old, wanted) if differs]
     if not changed:
         return []
-    if card.status not in {CardStatus.ACTIVE, CardStatus.SUSPENDED, CardStatus.LOST}:
+    if card.status not in CHANGEABLE:
         raise cards.wrong_state()
     proofs.require_fresh(weighed)
     document = session.get_one(DocumentRow, card.document_id)
     if wanted.document != old:
         document = _other_document(session, card, document, wanted, registry=registry, now=now)
-    _rename(session, card, wanted, registry, now)
+        _swap_names(session, card, account.person.name, document, registry)
+    _rename(session, card, wanted, old, registry=registry, now=now)
     _keep_alias(session, card, account, registry, now)
     ids = national_ids(wanted.document, wanted.name, card.id, registry.secrets)
     columns = {"document_id": document.id, "level": weighed.level, "codes_since": max(now, card.codes_since or now)}
@@ -298,7 +305,18 @@ def _other_document(
         raise in_use() from None
 
 
-def _rename(session: Session, card: CardRow, wanted: Identity, registry: Registry, now: datetime) -> None:
+def _swap_names(session: Session, card: CardRow, old_name: str, document: DocumentRow, registry: Registry) -> None:
+    """Another document names the card from now on. If it had a name of its own, the one before keeps the other name."""
+    if document.name is not None:
+        before, sealer = session.get_one(DocumentRow, card.document_id), registry.secrets.sealer
+        residents.name_document(before, old_name, sealer=sealer)
+        residents.name_document(document, None, sealer=sealer)
+        session.flush()
+
+
+def _rename(
+    session: Session, card: CardRow, wanted: Identity, old: Document, *, registry: Registry, now: datetime
+) -> None:
     resident = residents.locked(session, card.resident_id)
     resident.name = registry.secrets.sealer.seal(wanted.name, residents.name_place(resident.id))
     facts = citizen_facts(wanted.document)
@@ -306,7 +324,9 @@ def _rename(session: Session, card: CardRow, wanted: Identity, registry: Registr
         if resident.birth_date != facts.birth_date:
             majority.reckon(session, resident.id, facts.birth_date, now=now)
         resident.birth_date = facts.birth_date
-        resident.sex = resident.sex or facts.sex
+        before = citizen_facts(old)
+        if resident.sex is None or (before is not None and resident.sex == before.sex):  # else believe what was told
+            resident.sex = facts.sex
     resident.version += 1
     session.flush()
 

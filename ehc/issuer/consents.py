@@ -125,6 +125,26 @@ def withdraw(
     return row
 
 
+def carry_over(
+    session: Session, old_id: UUID, card: CardRow, *, shared: bool, by: Acting, secrets: Secrets, now: datetime
+) -> None:
+    """Another record turned out to be the card's holder: its consents are theirs from now on.
+
+    Where sharing was withdrawn on either (`shared` is the other's), it stays withdrawn. The caller holds both.
+    """
+    consents.move(session, old_id, card.resident_id, at=now)
+    if shared and card.sharing:
+        return
+    ended = consents.live(session, {card.resident_id}, Purpose.INSTITUTION_SHARING)
+    for row in ended:
+        row.withdrawn_at = now
+    session.flush()
+    if card.sharing:
+        _set_sharing(session, card, allowed=False)
+    for row in ended:
+        _note(session, card, row, "consent-withdrawn", by=by, secrets=secrets, now=now)
+
+
 def end_all(session: Session, residents: Collection[UUID], *, now: datetime) -> set[Purpose]:
     """End every consent of people whose account is closed; returns the purposes."""
     ended = consents.live(session, residents)

@@ -46,8 +46,9 @@ class PersonOut(Schema):
 
 
 class DocumentOut(Schema):
-    """An identity document. `closed_at`: it was entered by mistake."""
+    """An identity document. `name`: where it is not the holder's own. `closed_at`: it was entered by mistake."""
 
+    name = _text()
     id_type, id_number = fields.String(required=True), fields.String(required=True)
     since, closed_at = fields.AwareDateTime(required=True), _time()
 
@@ -164,12 +165,13 @@ def export_out(
         "joined_records": [_person(person) for person in export.people[1:]],
         "documents": [
             {
+                "name": name,
                 "id_type": document.type,
                 "id_number": document.number,
                 "since": instant(row.created_at),
                 "closed_at": _instant(row.closed_at),
             }
-            for row, document in export.documents
+            for row, document, name in export.documents
         ],
         "cards": [_card(*held) for held in export.cards],
         "former_ids": [

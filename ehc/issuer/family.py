@@ -178,10 +178,10 @@ def _account(
         try:
             with session.begin_nested():
                 made = accounts.open_account(session, person, applicant.weighed, by=by, registry=registry, now=now)
-        except IntegrityError:  # another request registered the same person in this very moment
+        except IntegrityError as error:  # another request registered the same person in this very moment
             known = residents.find(session, document, blind_index=secrets.blind_index)
             if known is None:
-                raise
+                accounts.raise_taken(error)
         else:
             if applicant.newborn is not None:
                 session.get_one(ResidentRow, made.card.resident_id).birth_order = applicant.newborn.order

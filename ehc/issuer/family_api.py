@@ -1,6 +1,5 @@
 """`/v1/cards/{id}/family`: for whom a card's holder acts, and who acts for the holder."""
 
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -67,6 +66,8 @@ def _add_members(bp: Blueprint, deps: IssuerDeps) -> None:
     def post_family(card_id: UUID) -> Response:
         """A member without a card is registered in the same step. A child's link ends at 18, and the app's access with it."""
         wanted = parsing.body(_FAMILY)
+        if (replayed := deps.once.replayed()) is not None:
+            return replayed
         shown = proof(wanted["verification"])
         applicant = _applicant(deps, wanted, shown)
         bond = Bond(relation_code(wanted["relation"]), shown, wanted.get("phone_proof"))
@@ -119,8 +120,7 @@ def _applicant(deps: IssuerDeps, wanted: dict[str, Any], shown: Proof) -> Applic
         with inside("/newborn"):
             newborn = newborns.read_newborn(wanted["newborn"], today=today)
         # No authority knows a number that we made: the birth record, which somebody saw, has to do.
-        unasked = replace(deps.registry(), authority=None)
-        return Applicant(newborn.person, proofs.weigh(unasked, shown, newborn.person), newborn)
+        return Applicant(newborn.person, proofs.unasked(deps.registry(), shown), newborn)
     member = application(wanted["member"])
     with inside("/member"):
         person = read_person(member, today=today)

@@ -93,6 +93,7 @@ def phones_blueprint(deps: IssuerDeps) -> Blueprint:
         problems=(404, 409, 422),
     )
     def post_confirm(proof_id: UUID) -> Response:
+        """An id that is not known, or another app's, is a code that can no longer be tried (409); 404 is for what is no id."""
         typed, now = parsing.body(_ONE_TIME_CODE)["code"], deps.clock.now()
         with deps.work() as session:  # committed also when the code is wrong: the try counts
             secrets = deps.registry().secrets

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from secrets import randbelow
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select, text, update
+from sqlalchemy import ColumnElement, and_, func, select, text, update
 from sqlalchemy.orm import Session
 
 from ehc import audit
@@ -122,21 +122,25 @@ def spend(
     session: Session, proof_id: UUID, phone: str | None, *, caller: Caller, secrets: Secrets, now: datetime
 ) -> None:
     """Use a proof, once, for the phone it was made for. Raises `InvalidValue` at /phone_proof."""
+    good = _good(proof_id, phone, caller=caller, secrets=secrets, now=now)
     spent = session.execute(
         update(PhoneProofRow)
-        .where(PhoneProofRow.id == proof_id, PhoneProofRow.client_id == caller.id, PhoneProofRow.used_at.is_(None))
-        .where(PhoneProofRow.proved_at > now - GOOD_FOR)
-        .where(PhoneProofRow.phone_index == (secrets.blind_index.of("phone", phone) if phone else b""))
+        .where(good)
         .values(used_at=now)
         .returning(PhoneProofRow.id)
         .execution_options(synchronize_session=False)
     ).one_or_none()
     if spent is None:
-        message = Text(
-            "手机验证无效、已使用或与该号码不符，请重新获取验证码。",
-            "This proof is not for this phone, was used, or is too old. Prove the phone again.",
-        )
-        raise InvalidValue.at("/phone_proof", "phone-proof", message)
+        raise _no_proof()
+
+
+def require(
+    session: Session, proof_id: UUID, phone: str | None, *, caller: Caller, secrets: Secrets, now: datetime
+) -> None:
+    """Hold a proof that `spend` would take, and do not use it. Raises `InvalidValue` at /phone_proof."""
+    good = _good(proof_id, phone, caller=caller, secrets=secrets, now=now)
+    if session.scalar(select(PhoneProofRow.id).where(good).with_for_update()) is None:
+        raise _no_proof()
 
 
 def purge(session: Session, *, now: datetime) -> int:
@@ -154,10 +158,31 @@ def over() -> CodeOver:
     return CodeOver(Text("验证码已失效，请重新获取。", "This code can no longer be tried. Have a new one sent."))
 
 
+def _good(proof_id: UUID, phone: str | None, *, caller: Caller, secrets: Secrets, now: datetime) -> ColumnElement[bool]:
+    """A proof of this phone, by this client, that is fresh and was not used."""
+    return and_(
+        PhoneProofRow.id == proof_id,
+        PhoneProofRow.client_id == caller.id,
+        PhoneProofRow.used_at.is_(None),
+        PhoneProofRow.proved_at > now - GOOD_FOR,
+        PhoneProofRow.phone_index == (secrets.blind_index.of("phone", phone) if phone else b""),
+    )
+
+
+def _no_proof() -> InvalidValue:
+    message = Text(
+        "手机验证无效、已使用或与该号码不符，请重新获取验证码。",
+        "This proof is not for this phone, was used, or is too old. Prove the phone again.",
+    )
+    return InvalidValue.at("/phone_proof", "phone-proof", message)
+
+
 def _remember(session: Session, phone: str, code: str, *, caller: Caller, secrets: Secrets, now: datetime) -> Sent:
     index = secrets.blind_index.of("phone", phone)
-    # Two requests for one number take turns, so that the counts below are true for both.
-    session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": int.from_bytes(index[:8], "big", signed=True)})
+    # Two requests for one number, or of one client, take turns, so that the counts below are true for both. The number comes
+    # first, so that nobody waits who holds a client's turn.
+    for key in (index[:8], caller.id.bytes[8:]):
+        session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": int.from_bytes(key, "big", signed=True)})
     for within, most in PER_NUMBER:
         _require_room(session, PhoneProofRow.phone_index == index, within, most, now)
     _require_room(session, PhoneProofRow.client_id == caller.id, *PER_CLIENT, now)

@@ -1,28 +1,29 @@
 """Proof of identity (实名认证): what the identity authority is asked, and what its answer makes of a card.
 
 With an authority configured its answer sets the level: a match makes the card active at `external-match`; anything else
-leaves the application in the review queue, with the finding for the reviewer. An authority that is away loses nothing: the
-application waits and is asked about again by a job. Ask outside a transaction: an answer can take seconds.
+leaves the application in the review queue, with the finding for the reviewer, and raises nothing of a card that is in use. An
+authority that is away loses nothing: the question stays open and a job asks again. Ask outside a transaction: an answer can
+take seconds.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from ehc import audit, jobs
 from ehc.cards import events
 from ehc.cards import store as cards
-from ehc.cards.events import Words
+from ehc.cards.events import NO_WORDS, Words
 from ehc.cards.models import CardRow
-from ehc.cards.states import APPROVE, CardStatus, Level, Party, outranks
+from ehc.cards.states import APPROVE, LIVE, CardStatus, Level, Party, outranks
 from ehc.cards.store import Acting
 from ehc.core.ids import uuid7
 from ehc.db import UnitOfWork
 from ehc.errors import EhcError, Text
-from ehc.issuer import lifecycle
+from ehc.issuer import family_links, lifecycle
 from ehc.issuer.applications import Proof
 from ehc.issuer.models import ProofRow
 from ehc.issuer.registry import Registries, Registry
@@ -34,6 +35,13 @@ from ehc.residents.store import Person
 RETRY = "issuer.retry-proof"
 """The job that asks again about one card."""
 AUTHORITY = Acting("identity-authority", Party.AUTHORITY)
+
+_OPEN = and_(
+    ProofRow.finding.is_(None),
+    CardRow.status.in_(LIVE),
+    or_(CardRow.status == CardStatus.PENDING_REVIEW, CardRow.level != Level.EXTERNAL_MATCH),
+)
+"""A question whose answer can still change its card: one that waits, or one in use that could have a better level."""
 
 
 class NotConfirmed(EhcError):
@@ -51,6 +59,13 @@ class Weighed:
     status: CardStatus
     asked: bool = False
     found: Finding | None = None
+    spared: bool = False
+    """There is an authority, which had nothing to add and was not asked: true only while that is so."""
+
+    @property
+    def refuted(self) -> bool:
+        """Whether the authority was asked and did not confirm it: by another answer, or by none."""
+        return self.asked and (self.found is None or self.found.outcome is not Outcome.MATCH)
 
     @property
     def words(self) -> Words:
@@ -61,8 +76,8 @@ class Weighed:
 def weigh(registry: Registry, proof: Proof, person: Person) -> Weighed:
     """What a proof is worth. Asks the authority, if there is one; never raises because it is away."""
     if registry.authority is None or person.document is None:
-        return Weighed(proof, proof.level, registry.first_status(proof.level))
-    claimed = Level.SELF_DECLARED if proof.level is Level.EXTERNAL_MATCH else proof.level
+        return unasked(registry, proof)
+    claimed = _claimed(proof)
     try:
         found = registry.authority.ask(Question(person.name, person.document, person.birth_date))
     except AuthorityAway:
@@ -72,6 +87,17 @@ def weigh(registry: Registry, proof: Proof, person: Person) -> Weighed:
             proof, Level.EXTERNAL_MATCH, registry.first_status(Level.EXTERNAL_MATCH), asked=True, found=found
         )
     return Weighed(proof, claimed, CardStatus.PENDING_REVIEW, asked=True, found=found)
+
+
+def unasked(registry: Registry, proof: Proof) -> Weighed:
+    """What a proof is worth of which the authority can say nothing: where there is one, no claim of a match."""
+    level = proof.level if registry.authority is None else _claimed(proof)
+    return Weighed(proof, level, registry.first_status(level))
+
+
+def spare(registry: Registry, proof: Proof) -> Weighed:
+    """What a proof is worth where the authority has nothing to add (`accounts.needs_proof`)."""
+    return replace(unasked(registry, proof), spared=True)
 
 
 def require_fresh(weighed: Weighed, *, least: Level = Level.DOCUMENT_SEEN) -> None:
@@ -101,21 +127,21 @@ def least_again(level: str) -> Level:
 
 
 def keep(session: Session, card: CardRow, weighed: Weighed, *, at: datetime) -> None:
-    """Remember what the authority was asked and answered; where it has not answered, have a job ask again."""
+    """Remember what the authority was asked and answered; where it has not answered, have a job ask again.
+
+    A card has one open question at most: asking again goes on with it, and an answer closes it. The caller holds the card.
+    """
     if not weighed.asked:
         return
     found = weighed.found
-    session.add(
-        ProofRow(
-            id=uuid7(at),
-            card_serial=card.serial,
-            asked_at=at,
-            tries=1,
-            finding=found.outcome if found else None,
-            reference=found.reference if found else None,
-            answered_at=at if found else None,
-        )
-    )
+    waiting = select(ProofRow).where(ProofRow.card_serial == card.serial, ProofRow.finding.is_(None))
+    row = session.scalars(waiting.order_by(ProofRow.asked_at.desc()).limit(1)).one_or_none()
+    if row is None:
+        row = ProofRow(id=uuid7(at), card_serial=card.serial, asked_at=at, tries=0)
+        session.add(row)
+    row.tries += 1
+    if found is not None:
+        row.finding, row.reference, row.answered_at = found.outcome, found.reference, at
     session.flush()
     if found is None:
         ask_again(session, card.id)
@@ -129,7 +155,7 @@ def ask_again(session: Session, card_id: UUID) -> None:
 def retry(
     card_id: UUID, *, work: UnitOfWork, authority: IdentityAuthority, registries: Registries, now: datetime
 ) -> Outcome | None:
-    """Ask about a card that waits for the authority, and act on the answer. None: it no longer waits.
+    """Ask about a card whose question is open, and act on the answer. None: there is nothing to ask, or no more.
 
     Raises `AuthorityAway`; the job that calls this then tries later.
     """
@@ -141,10 +167,14 @@ def retry(
         session.execute(update(ProofRow).where(ProofRow.id == waiting[1]).values(tries=ProofRow.tries + 1))
     found = authority.ask(question)
     with work() as session:
-        waiting = _waiting(session, card_id)
+        waiting = _held(session, card_id)
         if waiting is None:
             return None
-        _answered(session, *waiting, found, registry=registries(), now=now)
+        registry = registries()
+        if _question(session, waiting[0], registry) != question:  # the answer is about who the holder was then
+            ask_again(session, card_id)
+            return None
+        _answered(session, *waiting, found, registry=registry, now=now)
     return found.outcome
 
 
@@ -169,8 +199,7 @@ def unanswered(session: Session, *, before: datetime, most: int = 1000) -> list[
     wanted = (
         select(CardRow.id)
         .join(ProofRow, ProofRow.card_serial == CardRow.serial)
-        .where(ProofRow.finding.is_(None), ProofRow.asked_at <= before)
-        .where(CardRow.status == CardStatus.PENDING_REVIEW)
+        .where(ProofRow.asked_at <= before, _OPEN)
     )
     return list(session.scalars(wanted.order_by(ProofRow.asked_at).limit(most)))
 
@@ -179,12 +208,20 @@ def _waiting(session: Session, card_id: UUID) -> tuple[CardRow, UUID] | None:
     wanted = (
         select(CardRow, ProofRow.id)
         .join(ProofRow, ProofRow.card_serial == CardRow.serial)
-        .where(CardRow.id == card_id, ProofRow.finding.is_(None), CardRow.status == CardStatus.PENDING_REVIEW)
+        .where(CardRow.id == card_id, _OPEN)
         .order_by(ProofRow.asked_at.desc())
         .limit(1)
     )
     found = session.execute(wanted).one_or_none()
     return (found[0], found[1]) if found else None
+
+
+def _held(session: Session, card_id: UUID) -> tuple[CardRow, UUID] | None:
+    """As `_waiting`, with the card and its holder locked, so that the question is about who the holder is now."""
+    resident_id = session.scalar(select(CardRow.resident_id).where(CardRow.id == card_id))
+    if resident_id is not None:
+        family_links.hold(session, {resident_id})
+    return _waiting(session, card_id)
 
 
 def _question(session: Session, card: CardRow, registry: Registry) -> Question:
@@ -201,20 +238,40 @@ def _answered(
 ) -> None:
     answer = {"finding": found.outcome, "reference": found.reference, "answered_at": now}
     session.execute(update(ProofRow).where(ProofRow.id == proof_id, ProofRow.finding.is_(None)).values(**answer))
-    facts = {"finding": found.outcome, "reference": found.reference}
-    audit.record(session, "card.proof-answered", actor=AUTHORITY.actor, subject=str(card.id), at=now, facts=facts)
+    note_finding(session, card, found, at=now)
     if found.outcome is not Outcome.MATCH:
         return
-    cards.raise_level(session, card, Level.EXTERNAL_MATCH)
-    if registry.first_status(Level.EXTERNAL_MATCH) is CardStatus.ACTIVE:
+    if outranks(Level.EXTERNAL_MATCH, Level(card.level)):
+        raise_level(session, card, Level.EXTERNAL_MATCH, by=AUTHORITY, words=NO_WORDS, registry=registry, now=now)
+    waits = card.status == CardStatus.PENDING_REVIEW
+    if waits and registry.first_status(Level.EXTERNAL_MATCH) is CardStatus.ACTIVE:
         lifecycle.apply(session, card, APPROVE, acting=AUTHORITY, secrets=registry.secrets, now=now)
-    else:
-        events.note(
-            session,
-            card,
-            "level-raised",
-            old=CardStatus(card.status),
-            acting=AUTHORITY,
-            sealer=registry.secrets.sealer,
-            at=now,
-        )
+
+
+def raise_level(
+    session: Session, card: CardRow, level: Level, *, by: Acting, words: Words, registry: Registry, now: datetime
+) -> None:
+    """Give a card a better level, with the event and the audit row. Raises `Conflict` after a faster writer."""
+    cards.raise_level(session, card, level)
+    note_proof(session, card, "level-raised", by=by, words=words, registry=registry, now=now)
+
+
+def note_proof(
+    session: Session, card: CardRow, action: str, *, by: Acting, words: Words, registry: Registry, now: datetime
+) -> None:
+    """Write what a proof did to a card, its words sealed, into its history and into the audit log."""
+    old, sealer = CardStatus(card.status), registry.secrets.sealer
+    events.note(session, card, action, old=old, acting=by, sealer=sealer, at=now, words=words)
+    facts = {"level": card.level}
+    audit.record(session, f"card.{action}", actor=by.actor, subject=str(card.id), at=now, facts=facts)
+
+
+def note_finding(session: Session, card: CardRow, found: Finding, *, at: datetime) -> None:
+    """Write what the authority found about a card that was there already into the audit log."""
+    facts = {"finding": found.outcome, "reference": found.reference}
+    audit.record(session, "card.proof-answered", actor=AUTHORITY.actor, subject=str(card.id), at=at, facts=facts)
+
+
+def _claimed(proof: Proof) -> Level:
+    """The level that an app may claim where there is an authority: a match is the authority's to tell."""
+    return Level.SELF_DECLARED if proof.level is Level.EXTERNAL_MATCH else proof.level

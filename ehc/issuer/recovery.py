@@ -16,6 +16,7 @@ from ehc.issuer.proofs import Weighed
 from ehc.issuer.registry import acting
 from ehc.keystore.secret_keys import Secrets
 from ehc.residents import store as residents
+from ehc.residents.models import ResidentRow
 from ehc.residents.store import Person
 
 
@@ -65,8 +66,10 @@ def resume(
 
 
 def _require_holder(session: Session, card: CardRow, person: Person, secrets: Secrets) -> None:
-    """The proof is about the card's holder: one of their documents, under their name. Raises `IdentityMismatch`."""
-    holder = accounts.account_of(session, card, secrets=secrets).person
+    """The proof is about the card's holder: one of their documents, under the name it has. Raises `IdentityMismatch`."""
     found = residents.find(session, accounts.document_of(person), blind_index=secrets.blind_index)
-    theirs = found is not None and found.resident_id == card.resident_id
-    accounts.require_same_name(holder.name if theirs else "", person.name)
+    known = ""
+    if found is not None and found.resident_id == card.resident_id:
+        holder = session.get_one(ResidentRow, card.resident_id)
+        known = residents.open_person(holder, found, sealer=secrets.sealer).name
+    accounts.require_same_name(known, person.name)

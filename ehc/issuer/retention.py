@@ -96,6 +96,7 @@ def _erase(session: Session, resident: ResidentRow, cards: list[CardRow], secret
     for row in session.scalars(select(ResidentRow).where(ResidentRow.id.in_(people))):
         _forget_person(row, secrets)
     for document in session.scalars(select(DocumentRow).where(DocumentRow.resident_id.in_(people))):
+        document.name = None
         document.number = secrets.sealer.seal(NEUTRAL, number_place(document.id))
         document.number_index = token_bytes(_INDEX_BYTES)  # the person may register anew, as somebody new
         document.closed_at = document.closed_at or now

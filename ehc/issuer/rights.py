@@ -113,7 +113,7 @@ class Export:
     """Everything about a person, opened: `people` holds the person first, then the records joined to theirs."""
 
     people: list[Person]
-    documents: list[tuple[DocumentRow, Document]]
+    documents: list[tuple[DocumentRow, Document, str | None]]
     cards: list[tuple[CardRow, str | None, str | None]]
     aliases: list[tuple[AliasRow, str, str]]
     events: list[Event]
@@ -190,7 +190,10 @@ def export(session: Session, card: CardRow, *, checks: Checks, secrets: Secrets)
             residents.open_person(row, None, sealer=sealer)
             for row in sorted(rows, key=lambda row: row.id != card.resident_id)
         ],
-        documents=[(row, residents.open_document(row, sealer=sealer)) for row in documents],
+        documents=[
+            (row, residents.open_document(row, sealer=sealer), residents.document_name(row, sealer=sealer))
+            for row in documents
+        ],
         cards=[(row, *open_ids(row, secrets)) for row in held],
         aliases=[
             (

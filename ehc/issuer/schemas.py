@@ -74,6 +74,17 @@ class IdentityIn(Schema):
     verification = fields.Nested(VerificationIn, required=True)
 
 
+class LinkIn(IdentityIn):
+    """Another document of the holder, and what proves that it is theirs."""
+
+    phone_proof = fields.UUID(
+        metadata={
+            "description": "Where the document has a card that other apps use: a confirmed proof of that card's phone. "
+            "Required where one is registered and the deployment sends messages."
+        }
+    )
+
+
 class ResumeIn(ReasonIn):
     """Why a card is resumed. One that was reported lost needs the proof of identity that registration needs."""
 

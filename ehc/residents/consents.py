@@ -120,6 +120,22 @@ def all_of(session: Session, residents: Collection[UUID]) -> list[ConsentRow]:
     return list(session.scalars(wanted.order_by(ConsentRow.given_at, ConsentRow.id)))
 
 
+def move(session: Session, old_id: UUID, new_id: UUID, *, at: datetime) -> None:
+    """Let the consents of a record be another's, of the same person. Where both have a live one for a purpose through an app,
+    that which was given later counts.
+    """
+    theirs = {(row.purpose, row.client_id): row for row in live(session, {new_id})}
+    moved = list(session.scalars(select(ConsentRow).where(ConsentRow.resident_id == old_id)))
+    for row in moved:
+        twin = theirs.get((row.purpose, row.client_id))
+        if row.withdrawn_at is None and twin is not None:
+            min(row, twin, key=lambda one: one.given_at).withdrawn_at = at
+    session.flush()  # before they move: the unique index knows one live record
+    for row in moved:
+        row.resident_id = new_id
+    session.flush()
+
+
 def page(
     session: Session, resident_id: UUID, *, limit: int, before: tuple[datetime, UUID] | None
 ) -> tuple[list[ConsentRow], bool]:

@@ -52,6 +52,8 @@ class DocumentRow(Base):
     type: Mapped[str] = mapped_column(Text)
     number: Mapped[bytes] = mapped_column(LargeBinary)
     number_index: Mapped[bytes] = mapped_column(LargeBinary)
+    name: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """The name as this document has it, NULL: the resident's. NULL for the one that the card's ids are made from."""
     closed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
 

@@ -62,9 +62,16 @@ def add_unproved(
 
 
 def add_document(
-    session: Session, resident_id: UUID, document: Document, *, sealer: Sealer, blind_index: BlindIndex, at: datetime
+    session: Session,
+    resident_id: UUID,
+    document: Document,
+    *,
+    name: str | None = None,
+    sealer: Sealer,
+    blind_index: BlindIndex,
+    at: datetime,
 ) -> DocumentRow:
-    """Store another document of a person. Raises `IntegrityError` if it is known already."""
+    """Store another document of a person; `name` where it names them otherwise. Raises `IntegrityError` if it is known."""
     document_id = uuid7(at)
     row = DocumentRow(
         id=document_id,
@@ -74,9 +81,15 @@ def add_document(
         number_index=number_index(blind_index, document),
         created_at=at,
     )
+    name_document(row, name, sealer=sealer)
     session.add(row)
     session.flush()
     return row
+
+
+def name_document(row: DocumentRow, name: str | None, *, sealer: Sealer) -> None:
+    """Write the name that a document has its holder under; None: their own."""
+    row.name = sealer.seal(name, document_name_place(row.id)) if name else None
 
 
 def sealed(
@@ -120,15 +133,24 @@ def open_document(row: DocumentRow, *, sealer: Sealer) -> Document:
     return Document(row.type, sealer.unseal(row.number, number_place(row.id)))
 
 
+def document_name(row: DocumentRow, *, sealer: Sealer) -> str | None:
+    """The name that a document has its holder under, None where it is their own. Raises `SealBroken`."""
+    return sealer.unseal(row.name, document_name_place(row.id)) if row.name else None
+
+
 def open_person(resident: ResidentRow, document: DocumentRow | None, *, sealer: Sealer) -> Person:
-    """A stored person in clear. Raises `SealBroken` if a value was altered or moved."""
+    """A stored person in clear, under the name that this document has them under.
+
+    Raises `SealBroken` if a value was altered or moved.
+    """
 
     def unsealed(column: str) -> str | None:
         value = getattr(resident, column)
         return sealer.unseal(value, place(column, resident.id)) if value else None
 
+    own_name = document_name(document, sealer=sealer) if document else None
     return Person(
-        name=sealer.unseal(resident.name, name_place(resident.id)),
+        name=own_name or sealer.unseal(resident.name, name_place(resident.id)),
         phone=unsealed("phone"),
         document=open_document(document, sealer=sealer) if document else None,
         sex=resident.sex,
@@ -152,6 +174,11 @@ def name_place(resident_id: UUID) -> str:
 def place(column: str, resident_id: UUID) -> str:
     """Where a text of a resident is sealed."""
     return f"resident.{column}:{resident_id}"
+
+
+def document_name_place(document_id: UUID) -> str:
+    """Where the name in a document is sealed."""
+    return f"identity_document.name:{document_id}"
 
 
 def number_place(document_id: UUID) -> str:

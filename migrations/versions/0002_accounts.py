@@ -254,6 +254,7 @@ def upgrade() -> None:
     op.add_column("card_grant", sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True))
     op.create_index(op.f("ix_card_grant_link_id"), "card_grant", ["link_id"], unique=False)
     op.create_foreign_key(op.f("fk_card_grant_link_id_family_link"), "card_grant", "family_link", ["link_id"], ["id"])
+    op.add_column("identity_document", sa.Column("name", sa.LargeBinary(), nullable=True))
     op.add_column("identity_document", sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column(
         "institution", sa.Column("static_allowed", sa.Boolean(), server_default=sa.text("false"), nullable=False)
@@ -312,6 +313,7 @@ def downgrade() -> None:
     op.drop_column("resident", "phone_proved_at")
     op.drop_column("institution", "static_allowed")
     op.drop_column("identity_document", "closed_at")
+    op.drop_column("identity_document", "name")
     op.drop_constraint(op.f("fk_card_grant_link_id_family_link"), "card_grant", type_="foreignkey")
     op.drop_index(op.f("ix_card_grant_link_id"), table_name="card_grant")
     op.drop_column("card_grant", "closed_at")

@@ -56,6 +56,39 @@ def test_the_same_request_again_has_the_same_answer(shared: Service, call: Call,
     assert row_counts(shared) == before
 
 
+@pytest.mark.parametrize("kind", ["register", "documents", "resume", "change", "family"])
+def test_a_replay_weighs_no_proof(
+    shared: Service, newcomer: dict[str, Any], key: str, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Weighing asks the identity authority, which costs seconds and is told of a person: once is enough."""
+    seen = {"verification": {"method": "document-seen"}}
+    card = f"/v1/cards/{shared.app.register(**newcomer)['card_id']}"
+    holder = {name: newcomer[name] for name in ("name", "id_type", "id_number")} | seen
+    passport: dict[str, Any] = {"id_type": "03", "id_number": f"E{newcomer['id_number'][6:14]}"}
+    child = holder | passport | {"name": "王小宝", "birth_date": "2020-06-01"}
+    path, body = {
+        "register": ("/v1/cards", newcomer),
+        "documents": (f"{card}/documents", holder | passport),
+        "resume": (f"{card}/resume", {"reason": "找到了", "proof": holder}),
+        "change": (card, {"name": "王大明"} | seen),
+        "family": (
+            f"{card}/family",
+            {"relation": "2", "verification": {"method": "document-seen", "reference": "户口簿"}, "member": child},
+        ),
+    }[kind]
+    if kind == "resume":
+        assert shared.app.post(f"{card}/report-loss", {"reason": "丢了"}).status_code == 200
+    headers = shared.app.headers | {"Idempotency-Key": key} | ({"If-Match": "*"} if kind == "change" else {})
+    send_it = shared.app.http.patch if kind == "change" else shared.app.http.post
+    first = send_it(path, json=body, headers=headers)
+    assert first.status_code in {200, 201}, first.text
+    monkeypatch.setattr("ehc.issuer.proofs.weigh", lambda *_, **__: 1 / 0)
+    second = send_it(path, json=body, headers=headers)
+    assert (second.status_code, answered(second)) == (first.status_code, answered(first))
+    assert second.headers["Idempotency-Replayed"] == "true"
+    assert problem(send_it(path, json=body | {"x": 1}, headers=headers))[0] == 422
+
+
 def test_a_key_is_not_good_for_another_body(shared: Service, call: Call, key: str) -> None:
     api, path, body = call
     assert post(call, key).status_code in {200, 201}

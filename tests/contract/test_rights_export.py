@@ -46,7 +46,7 @@ def test_an_export_holds_the_person_in_clear(service: Service) -> None:
     }
     now = instant(service.clock.now())
     assert told["exported_at"] == now
-    document = {"id_type": "01", "id_number": citizen_number(1), "since": now, "closed_at": None}
+    document = {"name": None, "id_type": "01", "id_number": citizen_number(1), "since": now, "closed_at": None}
     assert told["documents"] == [document]
     (held,) = told["cards"]
     assert (held["card_id"], held["ehc_id"], held["index_id"]) == (card["card_id"], card["ehc_id"], card["index_id"])

@@ -209,7 +209,7 @@ def test_any_version_will_do_for_a_star(shared: Service, newcomer: dict[str, Any
     assert move(shared, card_in(shared, newcomer, "active"), "suspend", If_Match="*").status_code == 200
 
 
-@pytest.mark.parametrize("tag", ['"x"', 'W/"1"', '"-1"', "", '"1", "2"', '"１"', '"1000000000000000000"'])
+@pytest.mark.parametrize("tag", ['"x"', 'W/"x"', '"-1"', "", '"1", "2"', '"１"', '"1000000000000000000"'])
 def test_a_tag_that_is_not_ours_is_refused(shared: Service, newcomer: dict[str, Any], tag: str) -> None:
     card_id = shared.app.register(**newcomer)["card_id"]
     answer = move(shared, card_id, "suspend", If_Match=tag.encode().decode("latin-1"))

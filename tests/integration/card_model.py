@@ -151,6 +151,8 @@ class Life:
             self.note("level-raised")
             expected = OK
         else:
+            if method == "clerk":  # who saw a known person is in the history, also where it raises nothing
+                self.note("proof-shown")
             return OK
         self.level = method if expected == OK else self.level
         return expected

@@ -1,6 +1,7 @@
 """The command line on a database of its own: clients, cards, partitions, purges; and what goes wrong, as a sentence."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ from click.testing import CliRunner, Result
 from sqlalchemy import text
 
 from ehc.access import clients
+from ehc.cards import events
 from ehc.commands import main
 from ehc.crypto.wrapping import KeyEncryptingKey
+from ehc.keystore import secret_keys
 from tests.support.service import Api, Service, person
 from tests.support.service import told as answered
 
@@ -140,6 +143,30 @@ def test_an_application_is_decided_once(run: Run, service: Service, decision: li
         told_audit = session.scalars(text("SELECT entry FROM audit WHERE action LIKE 'card.%ed' ORDER BY seq")).all()
     assert actor == "reviewer:S-7"
     assert "照片" not in "".join(told_audit)
+
+
+@pytest.mark.parametrize(
+    ("decision", "reason"),
+    [("--approve", "证件与本人相符"), ("--approve", None), ("--reject", "照片不清")],
+    ids=["approved", "approved without a word", "rejected"],
+)
+def test_who_decided_when_and_why_is_in_the_history(
+    run: Run, service: Service, decision: str, reason: str | None
+) -> None:
+    card_id = waiting(service)
+    words = ["--reason", reason] if reason else []
+    before = datetime.now(UTC)
+    assert run("cards", "review", card_id, decision, "--by", "S-7", *words).exit_code == 0
+    with service.session() as session:
+        serial = session.execute(text("SELECT serial FROM card WHERE id = :id"), {"id": card_id}).scalar_one()
+        sealer = secret_keys.load(session, service.settings.key_encrypting_key()).sealer
+        (event,) = [one for one in events.of_cards(session, [serial], sealer=sealer) if one.party == "staff"]
+        entry = text("SELECT entry::json ->> 'actor' FROM audit WHERE subject = :id AND action LIKE 'card.%ed'")
+        actors = session.scalars(entry, {"id": card_id}).all()
+    assert (event.actor, event.words.reason) == ("reviewer:S-7", reason)
+    assert event.action == ("approved" if decision == "--approve" else "rejected")
+    assert before <= event.at <= datetime.now(UTC)
+    assert "reviewer:S-7" in actors
 
 
 @pytest.mark.parametrize(

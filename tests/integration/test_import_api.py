@@ -279,7 +279,7 @@ def test_while_a_file_comes_in_no_connection_is_held(
         return read(self, size)
 
     monkeypatch.setattr(uploads._Content, "read", noted)
-    answer = send(sender, csv_bytes([row(n) for n in range(100)]))
+    answer = send(sender, csv_bytes([row(n) for n in range(300)]))
     accepted(answer)
     assert len(held) > 3
     assert set(held) == {0}
@@ -291,7 +291,7 @@ def test_what_breaks_off_leaves_nothing_and_can_be_sent_again(
 ) -> None:
     monkeypatch.setattr(api, "PIECE_BYTES", 1024)
     monkeypatch.setattr(pieces, "MOST_SLIPS", 1)
-    data = csv_bytes([row(n) for n in range(100)])
+    data = csv_bytes([row(n) for n in range(300)])
     assert send(sender, data + b'"x,01,1,1\n' * 3).status_code == 422
     assert count(service, "import_part") == count(service, "procrastinate_jobs") == 0
     tasks.run_import(place, accepted(send(sender, data)))

@@ -109,6 +109,13 @@ def test_another_app_cannot_try(asking: Service, outside: Controls) -> None:
     assert confirm(asking, proof_id, code).status_code == 200
 
 
+def test_an_unknown_proof_is_one_that_can_no_longer_be_tried(asking: Service) -> None:
+    """As another app's is, so that nobody learns which there are; only what is no id at all is not found."""
+    unknown = "0190163d-8694-739b-aea5-966c26f8ad91"
+    assert problem(confirm(asking, unknown, "123456")) == (409, "code-expired")
+    assert problem(confirm(asking, "7", "123456"))[0] == 404
+
+
 def test_a_number_gets_one_a_minute_whoever_asks(asking: Service, outside: Controls) -> None:
     sent(asking, outside)
     refused = asking.other_app.post("/v1/phone-proofs", {"phone": PHONE})

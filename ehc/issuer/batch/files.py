@@ -27,7 +27,7 @@ from ehc.issuer.batch.worker import usage
 from ehc.issuer.batch.writing import Counts
 from ehc.place import Place
 
-_BLOCK = 1 << 20
+_BLOCK = 256 * 1024
 
 
 class _Spoiled(Exception):

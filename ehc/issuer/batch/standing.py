@@ -13,7 +13,7 @@ from ehc.core.documents import Document
 from ehc.issuer.batch.bulk import CardIds
 from ehc.issuer.batch.sealing import Marked
 from ehc.keystore.secret_keys import Secrets
-from ehc.residents.store import name_place
+from ehc.residents.store import document_name_place, name_place
 
 MISMATCH = ("name", "identity-mismatch")
 CANCELLED = ("id_number", "card-cancelled")
@@ -21,7 +21,7 @@ CANCELLED = ("id_number", "card-cancelled")
 Cursor = psycopg.Cursor[tuple[Any, ...]]
 
 _KNOWN = """
-    SELECT document.number_index, document.resident_id, resident.name
+    SELECT document.number_index, document.resident_id, document.id, document.name, resident.name
     FROM identity_document AS document JOIN resident ON resident.id = document.resident_id
     WHERE document.number_index = ANY(%b) AND document.closed_at IS NULL
 """
@@ -65,15 +65,16 @@ def standings(cursor: Cursor, people: Sequence[Marked], secrets: Secrets) -> dic
     found = cursor.execute(_KNOWN, (list(of),)).fetchall()
     if not found:
         return {}
-    owners = list({owner for _, owner, _ in found})
+    owners = list({row[1] for row in found})
     cards = {row[0]: row for row in cursor.execute(_CARDS, (owners, list(LIVE)))}
     fitting: dict[UUID, set[bytes]] = {}
     for owner, index in cursor.execute(_FORMER, (owners,)):
         fitting.setdefault(owner, set()).add(index)
     known = {}
-    for number_index, owner, sealed_name in found:
+    for number_index, owner, document_id, printed, own in found:
         applicant = of[number_index].applicant
-        name = secrets.sealer.unseal(sealed_name, name_place(owner))
+        where = document_name_place(document_id) if printed else name_place(owner)
+        name = secrets.sealer.unseal(printed or own, where)
         index = index_id(Document(applicant.id_type, applicant.id_number), name)
         current = secrets.blind_index.of("index-id", hex_upper(index))
         card = cards.get(owner)
