@@ -68,7 +68,7 @@ def measure(ground: Ground) -> list[Line]:
 
 def measure_imports(folder: Path) -> list[Line]:
     """A whole province, and what a check costs beside it."""
-    imported, cost = imports.measure(folder)
+    imported, cost, bound = imports.measure(folder)
     return [
         Line("import.vs_copy", imported.rate / imported.copied_per_second, 0.10),
         Line("import.memory_mb", imported.memory_mb, 300, least=False),
@@ -76,6 +76,9 @@ def measure_imports(folder: Path) -> list[Line]:
         Line("import.cards_per_second_per_core", imported.rate / (os.cpu_count() or 1), mark=10_000),
         Line("import.cards", imported.cards),
         Line("import.copied_per_second", imported.copied_per_second),
+        Line("patients.rows_per_second", bound.rate),
+        Line("patients.memory_mb", bound.memory_mb),
+        *(Line(f"patients.{name}", getattr(bound, name)) for name in ("bound", "review", "bad")),
     ]
 
 

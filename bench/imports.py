@@ -24,7 +24,9 @@ import psycopg
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
+from bench import patients
 from bench.ground import Card, Ground
+from bench.patients import Bound
 from bench.routes import in_turns, serving
 from ehc.cards.states import Level
 from ehc.clock import SystemClock, local_day
@@ -64,8 +66,10 @@ class Imported:
         return self.cards / self.seconds
 
 
-def measure(folder: Path) -> tuple[Imported, list[float]]:
-    """The import of `PEOPLE` people, and for each round the cost of a check with all of them over that with 10,000."""
+def measure(folder: Path) -> tuple[Imported, list[float], Bound]:
+    """The import of `PEOPLE` people; for each round the cost of a check with all of them over that with 10,000; and what
+    a hospital's list of them comes to.
+    """
     shutil.rmtree(folder / "postgres", ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     with running(folder) as servers, _database(servers, "bench_few") as few, _database(servers, "bench_many") as many:
@@ -80,7 +84,8 @@ def measure(folder: Path) -> tuple[Imported, list[float]]:
         copied += [_copy(large, prepared) for _ in range(2)]
         for data in prepared.files.values():
             data.unlink()
-        return Imported(cards, seconds, memory, median(copied)), _cost(small, large)
+        cost = _cost(small, large)
+        return Imported(cards, seconds, memory, median(copied)), cost, patients.measure(large, file)
 
 
 def _cost(small: Ground, large: Ground) -> list[float]:
@@ -207,7 +212,7 @@ def _people(folder: Path, count: int) -> Path:
 
 def main() -> None:
     """Only the import, for a large number: `EHC_BENCH_PEOPLE=10000000 python -m bench.imports`."""
-    imported, cost = measure(Path("var") / "bench-imports")
+    imported, cost, _ = measure(Path("var") / "bench-imports")
     told = {**vars(imported), "rate": imported.rate, "vs_copy": imported.rate / imported.copied_per_second}
     print(json.dumps(told | {"cost": median(cost), "rounds": cost}, indent=2))
 

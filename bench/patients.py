@@ -2,7 +2,6 @@
 
 import csv
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -57,11 +56,10 @@ def measure(ground: Ground, people: Path) -> Bound:
     time.sleep(3)
     killed.send_signal(SIGKILL)
     killed.wait()
-    after_kill, _ = _run(ground, first)
-    told, seconds = _run(ground, second)
+    after_kill, _, _ = _run(ground, first)
+    told, seconds, peak = _run(ground, second)
     if after_kill != told:
         raise RuntimeError(f"a list that was killed came to {after_kill}, one that was not to {told}")
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 10**6
     return Bound(told["rows"], told["bound"], told["review"], told["bad"], seconds, peak)
 
 
@@ -106,13 +104,15 @@ def _command(ground: Ground, file: Path) -> "subprocess.Popen[str]":
     )
 
 
-def _run(ground: Ground, file: Path) -> tuple[dict[str, int], float]:
+def _run(ground: Ground, file: Path) -> tuple[dict[str, int], float, float]:
+    """What the command told, how long it took, and the most memory it held, in units of 10^6 bytes."""
     began = time.monotonic()
     process = _command(ground, file)
-    told, _ = process.communicate()
+    told = process.stdout.read() if process.stdout is not None else ""
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError("the list was not bound; run the command by hand to see why")
     words = [line.split()[:2] for line in told.splitlines()]
-    return {
-        name: int(count) for name, count in words if name in {"rows", "bound", "review", "bad"}
-    }, time.monotonic() - began
+    counts = {name: int(count) for name, count in words if name in {"rows", "bound", "review", "bad"}}
+    return counts, time.monotonic() - began, used.ru_maxrss * 1024 / 10**6
