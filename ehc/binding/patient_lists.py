@@ -101,8 +101,9 @@ class _Patient:
 class _Held(NamedTuple):
     """The card that a document leads to."""
 
-    resident_id: UUID
     name: bytes
+    """As the document has it, sealed in `place`."""
+    place: str
     serial: int
     active: bool
 
@@ -222,7 +223,8 @@ class _Piece:
     def _cards(self, patients: Sequence[_Patient]) -> dict[bytes, _Held]:
         """The cards that the documents lead to, held in the order of their serials until the piece is written."""
         found = text("""
-            SELECT document.number_index, resident.id, resident.name, card.serial, card.status = 'active' AS active
+            SELECT document.number_index, document.id AS document_id, document.name AS printed, resident.id, resident.name,
+                   card.serial, card.status = 'active' AS active
             FROM identity_document AS document
             JOIN resident ON resident.id = document.resident_id
             JOIN card ON card.resident_id = resident.id AND card.kind = 'formal'
@@ -231,7 +233,15 @@ class _Piece:
             ORDER BY card.serial FOR NO KEY UPDATE OF card
         """)
         rows = self.session.execute(found, {"indexes": [patient.document_index for patient in patients]})
-        return {row.number_index: _Held(row.id, row.name, row.serial, row.active) for row in rows}
+        return {
+            row.number_index: _Held(
+                row.printed or row.name,
+                residents.document_name_place(row.document_id) if row.printed else residents.name_place(row.id),
+                row.serial,
+                row.active,
+            )
+            for row in rows
+        }
 
     def _live(
         self, patients: Sequence[_Patient], cards: Mapping[bytes, _Held]
@@ -262,7 +272,7 @@ class _Piece:
         """Why a patient is not an exact match; None for one that is."""
         if card is None:
             return Why.NO_CARD
-        if self.secrets.sealer.unseal(card.name, residents.name_place(card.resident_id)) != patient.name:
+        if self.secrets.sealer.unseal(card.name, card.place) != patient.name:
             return Why.NAME
         if not card.active:
             return Why.CARD

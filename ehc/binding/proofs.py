@@ -165,8 +165,7 @@ def require_person(
     """Have name and document be those of a person; the document. Raises `HolderMismatch` or `InvalidValue`."""
     document = read_document(id_type, id_number, today=now.date())
     found = residents.find(session, document, blind_index=secrets.blind_index)
-    resident = session.get_one(ResidentRow, resident_id)
-    known = secrets.sealer.unseal(resident.name, residents.name_place(resident_id))
+    known = residents.open_person(session.get_one(ResidentRow, resident_id), found, sealer=secrets.sealer).name
     theirs = found is not None and found.resident_id == resident_id
     if not theirs or normal_name(name) != known:
         raise HolderMismatch(
