@@ -4,7 +4,6 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
 from secrets import token_hex
 from typing import Any
 from urllib.parse import urlsplit
@@ -37,7 +36,10 @@ def deliver(key: PartyKey, url: str, notice: dict[str, Any]) -> dict[str, Any]:
             status, got, told = error.code, error.headers, error.read(LIMIT)
     except OSError:
         return {"status": None, "body": None, "signed": False}
-    return {"status": status, "body": _json(told), "signed": _signed(key, address.path, nonce, got, told, status)}
+    at = got.get("X-Ehc-Time", "")
+    signature = key.sign_answer(status, address.path, int(at), nonce, told) if at.isascii() and at.isdigit() else ""
+    ours = signed_by(signature, got, key=key, now=int(time.time())) and got.get("X-Ehc-Nonce") == nonce
+    return {"status": status, "body": _json(told), "signed": ours}
 
 
 def _json(told: bytes) -> Any:
@@ -45,11 +47,3 @@ def _json(told: bytes) -> Any:
         return json.loads(told)
     except ValueError:
         return None
-
-
-def _signed(key: PartyKey, path: str, nonce: str, headers: Mapping[str, str], body: bytes, status: int) -> bool:
-    at = headers.get("X-Ehc-Time", "")
-    if headers.get("X-Ehc-Nonce") != nonce or not (at.isascii() and at.isdigit()):
-        return False
-    signature = key.sign_answer(status, path, int(at), nonce, body)
-    return signed_by(signature, headers, key=key, now=int(time.time()))
