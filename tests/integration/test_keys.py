@@ -47,6 +47,7 @@ def test_a_deployment_has_one_active_key_for_each_purpose(service: Service) -> N
     assert sorted((row[0], row[2], row[4]) for row in listed(service)) == [
         ("audit", "active", "-"),
         ("code", "active", "-"),
+        ("list", "active", "-"),
         ("print", "active", "-"),
         ("token", "active", "-"),
     ]
@@ -82,7 +83,7 @@ def test_a_rotated_key_waits_its_minute(service: Service) -> None:
 
 def test_the_key_of_tokens_is_rotated_by_name(service: Service) -> None:
     assert run(service, "rotate", "token").exit_code == 0
-    assert sorted(row[0] for row in listed(service)) == ["audit", "code", "print", "token", "token"]
+    assert sorted(row[0] for row in listed(service)) == ["audit", "code", "list", "print", "token", "token"]
     assert run(service, "rotate", "other").exit_code == 2
 
 
@@ -237,3 +238,12 @@ def test_a_key_encrypting_key_is_made_for_its_owner_alone_and_never_overwritten(
     assert result.exit_code == 1
     assert "is not overwritten" in result.stderr
     assert path.read_bytes() == made
+
+
+def test_the_key_of_lists_is_rotated_and_revoked_by_name(service: Service) -> None:
+    assert run(service, "rotate", "list").exit_code == 0
+    keys = [row for row in listed(service) if row[0] == "list"]
+    assert sorted(row[2] for row in keys) == ["active", "pending"]
+    (active,) = (row[1] for row in keys if row[2] == "active")
+    assert run(service, "revoke", active).exit_code == 0
+    assert [row[2] for row in listed(service) if row[1] == active] == ["revoked"]
