@@ -63,6 +63,7 @@ TOLD: dict[str, Any] = {
 NOTICE = Notice("B-1", NoticeKind.ENDED, START, NOW - timedelta(minutes=1))
 BOTTOM = object()
 """Stands for a member that is not there."""
+NO_ANSWER: list[Any] = [[], None, "bound", {}, {"result": None}, {"result": ["ended"]}]
 NO_REASON: list[Any] = ["", "no", "FACTORS-MISMATCH", None, 1, ["account-state"], {}]
 NO_STATE: list[Any] = ["", "BOUND", "bound", "refused", "started", None, []]
 NO_LIMIT: list[Any] = [-1, 10**12 + 1, 1.0, "1", True, []]
@@ -185,7 +186,7 @@ def test_every_state_is_told(bank: Bank) -> None:
 @pytest.mark.parametrize(
     ("path", "told"),
     [
-        *((path, told) for path in CALLS for told in ([], None, "bound", {}, {"result": None}, {"result": ["ended"]})),
+        *((path, told) for path in CALLS for told in NO_ANSWER),
         *(
             ("/v1/bindings/start", {"result": "started", "seconds": seconds})
             for seconds in (0, 3601, -1, 5.0, "5", True, None, [5], 10**20)
