@@ -177,6 +177,7 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
         list_signer=lambda: signing_keys.signer_at(keys.list_signers.get(), clock.now()),
         institution_names=institution_names,
         authenticate=tokens.authenticate,
+        bank_bins=settings.bank_bins_file,
     )
     plastic = plastic_api.PlasticDeps(bindings, loss_days=settings.plastic_loss_days)
     about = status.StatusDeps(
@@ -206,9 +207,7 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
     app.register_blueprint(plastic_api.plastic_shared_blueprint(plastic))
     app.register_blueprint(blacklist_api.blacklist_blueprint(bindings, issuer=settings.issuer))
     app.register_blueprint(patient_api.patient_ids_blueprint(bindings))
-    bank = bank_api.BankDeps(
-        bindings, bank_gateway(settings, clock), settings.bank_bins_file, most=settings.bank_accounts
-    )
+    bank = bank_api.BankDeps(bindings, bank_gateway(settings, clock), most=settings.bank_accounts)
     app.register_blueprint(bank_api.bank_accounts_blueprint(bank))
     notices = bank_webhook.WebhookDeps(work, clock, bank_key(settings))
     app.register_blueprint(bank_webhook.bank_notices_blueprint(notices))

@@ -58,5 +58,5 @@ def _found(session: Session, deps: BindingDeps, card_id: UUID) -> dict[str, Any]
     return {
         "plastic_cards": [plastic_out(row, names, sealer=sealer, now=now) for row in plastics],
         "patient_ids": [patient_id_out(row, names, sealer=sealer, own=own) for row in numbers],
-        "bank_accounts": [account_out(row) for row in accounts],
+        "bank_accounts": [account_out(row, deps.bank_bins) for row in accounts],
     }

@@ -71,11 +71,15 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Begun:
-    """A binding that is begun: the row, the document that the bank is to compare, and whether the bank has to be asked."""
+    """A binding that is begun: the row, the document that the bank is to compare, and whether the bank has to be asked.
+
+    `same` is False where the start that came before under this name was for another account.
+    """
 
     account: BankAccountRow
     document: Document = field(repr=False)
     ask: bool
+    same: bool = True
 
 
 def begin(
@@ -90,12 +94,13 @@ def begin(
     if card.kind != Kind.FORMAL:
         raise proofs.card_not_active()
     payer, payer_id, document = _payer(session, card, wanted, secrets=secrets, now=now)
+    index = number_index(wanted.number, secrets)
     named = select(BankAccountRow).where(
         BankAccountRow.start_request == wanted.start_request, BankAccountRow.card_serial == card.serial
     )
     if wanted.start_request is not None and (before := session.scalars(named).one_or_none()) is not None:
-        return Begun(before, document, ask=False)
-    index = number_index(wanted.number, secrets)
+        known_by = (before.number_index, index) if before.number_index else (before.last4, wanted.number.last4)
+        return Begun(before, document, ask=False, same=known_by[0] == known_by[1])
     here = (BankAccountRow.card_serial == card.serial) & BankAccountRow.state.in_(HELD)
     known = session.scalars(select(BankAccountRow).where(here, BankAccountRow.number_index == index)).one_or_none()
     if known is not None:

@@ -6,16 +6,15 @@ The bank is asked between two transactions. 202 means: the bank has not answered
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID, uuid5
 
 from flask import Blueprint, Response
 from sqlalchemy.orm import Session
 
-from ehc.binding import bank_accounts, bank_calls
+from ehc.binding import bank_accounts, bank_calls, proofs
 from ehc.binding.bank_accounts import Begun, Wanted
-from ehc.binding.bank_numbers import AccountNumber, read_account
+from ehc.binding.bank_numbers import read_account
 from ehc.binding.bank_schemas import BankAccountIn, BankAccountOut, BankAccountsOut, BankCodeIn, account_out
 from ehc.binding.deps import BindingDeps
 from ehc.callers import Scope
@@ -89,7 +88,6 @@ class BankDeps:
 
     base: BindingDeps
     bank: BankGateway | None
-    bins: Path | None
     most: int
     """How many accounts a card may have."""
 
@@ -120,22 +118,22 @@ def _add_start(bp: Blueprint, deps: BankDeps) -> None:
         The same `Idempotency-Key` is the same start, whatever became of it.
         """
         sent, bank, key = parsing.body(_START), _bank(deps), idempotency.key()
-        number = read_account(sent["account_number"], table=deps.bins)
-        start_request = uuid5(caller().id, f"bank-account:{key}") if key is not None else None
+        number = read_account(sent["account_number"], table=deps.base.bank_bins)
+        start_request = uuid5(caller().id, f"bank-account:{card_id}:{key}") if key is not None else None
         wanted = Wanted(number, **sent["holder"], start_request=start_request)
         begun = _in_turn(deps, card_id, partial(_begin, deps, wanted))
         if not begun.ask:
-            return _begun_before(begun.account, number)
+            return _begun_before(begun, deps)
         answer = bank_calls.ask_start(
             bank, begun, number=number.digits, name=sent["holder"]["name"], phone=sent["phone"]
         )
         if answer is None:
-            return Answer(account_out(begun.account), 202).response()
+            return Answer(_out(deps, begun.account), 202).response()
         with deps.base.work() as session:
             row = bank_calls.started(session, begun.account, answer, now=deps.base.clock.now())
         if row.state == "failed":
             raise _refused(row)
-        return Answer(account_out(row), 201).response()
+        return Answer(_out(deps, row), 201).response()
 
 
 def _add_confirmation(bp: Blueprint, deps: BankDeps) -> None:
@@ -152,6 +150,7 @@ def _add_confirmation(bp: Blueprint, deps: BankDeps) -> None:
         sent, bank = parsing.body(_CODE), _bank(deps)
 
         def begin(session: Session, card: CardRow, acting: Acting) -> tuple[BankAccountRow, Acting, bool]:
+            proofs.hold_active(session, card)  # the card before the account, as everywhere
             account = bank_accounts.of_card(session, card, account_id)
             if account.state == "bound":
                 return account, acting, False
@@ -160,10 +159,10 @@ def _add_confirmation(bp: Blueprint, deps: BankDeps) -> None:
 
         account, acting, ask = _in_turn(deps, card_id, begin)
         if not ask:
-            return Answer(account_out(account)).response()
+            return Answer(_out(deps, account)).response()
         answer = bank_calls.ask_confirm(bank, account, sent["code"])
         if answer is None:
-            return Answer(account_out(account), 202).response()
+            return Answer(_out(deps, account), 202).response()
         with deps.base.work() as session:
             row = bank_calls.confirmed(
                 session, account, answer, acting=acting, secrets=deps.base.secrets(), now=deps.base.clock.now()
@@ -172,7 +171,7 @@ def _add_confirmation(bp: Blueprint, deps: BankDeps) -> None:
             raise _wrong_code(answer)
         if row.state == "failed":
             raise _refused(row)
-        return Answer(account_out(row)).response()
+        return Answer(_out(deps, row)).response()
 
 
 def _add_the_rest(bp: Blueprint, deps: BankDeps) -> None:
@@ -181,14 +180,14 @@ def _add_the_rest(bp: Blueprint, deps: BankDeps) -> None:
     def get_accounts(card_id: UUID) -> Response:
         """Those that are bound or about to be."""
         items = _in_turn(deps, card_id, lambda session, card, _: bank_accounts.listed(session, card))
-        return Answer({"items": [account_out(row) for row in items]}).response()
+        return Answer({"items": [_out(deps, row) for row in items]}).response()
 
     @bp.get("/<uuid:account_id>")
     @operation("A bank account", answers={200: BankAccountOut}, scope=Scope.BINDINGS, problems=(404,))
     def get_account(card_id: UUID, account_id: UUID) -> Response:
         """Also one that failed or ended: whoever was told 202 finds out here what came of it."""
         row = _in_turn(deps, card_id, lambda session, card, _: bank_accounts.of_card(session, card, account_id))
-        return Answer(account_out(row)).response()
+        return Answer(_out(deps, row)).response()
 
     @bp.post("/<uuid:account_id>/default")
     @operation(
@@ -200,7 +199,7 @@ def _add_the_rest(bp: Blueprint, deps: BankDeps) -> None:
         def choose(session: Session, card: CardRow, acting: Acting) -> BankAccountRow:
             return bank_accounts.make_default(session, card, account_id, acting=acting, now=deps.base.clock.now())
 
-        return Answer(account_out(_in_turn(deps, card_id, choose))).response()
+        return Answer(_out(deps, _in_turn(deps, card_id, choose))).response()
 
     @bp.delete("/<uuid:account_id>")
     @operation(
@@ -213,7 +212,7 @@ def _add_the_rest(bp: Blueprint, deps: BankDeps) -> None:
             now = deps.base.clock.now()
             return bank_accounts.end(session, card, account_id, why="holder", acting=acting, now=now)
 
-        return Answer(account_out(_in_turn(deps, card_id, end))).response()
+        return Answer(_out(deps, _in_turn(deps, card_id, end))).response()
 
 
 def _begin(deps: BankDeps, wanted: Wanted, session: Session, card: CardRow, acting: Acting) -> Begun:
@@ -237,6 +236,10 @@ def _in_turn(deps: BankDeps, card_id: UUID, act: Callable[[Session, CardRow, Act
         return act(session, card, Acting(f"{who.kind}:{who.id}", party))
 
 
+def _out(deps: BankDeps, row: BankAccountRow) -> dict[str, Any]:
+    return account_out(row, deps.base.bank_bins)
+
+
 def _bank(deps: BankDeps) -> BankGateway:
     if deps.bank is None:
         raise BankNotConfigured(
@@ -245,15 +248,16 @@ def _bank(deps: BankDeps) -> BankGateway:
     return deps.bank
 
 
-def _begun_before(row: BankAccountRow, number: AccountNumber) -> Response:
+def _begun_before(begun: Begun, deps: BankDeps) -> Response:
     """The answer to a start that came before, as it is now. Raises `KeyReused` if it was for another account."""
-    if (row.bank, row.last4) != (number.bank, number.last4):
+    row = begun.account
+    if not begun.same:
         raise idempotency.reused()
     if row.state == "failed":
         raise _refused(row)
     waits = row.state in {"starting", "confirming", "ending"}
     replayed = {"Idempotency-Replayed": "true"} if idempotency.key() is not None else {}
-    return Answer(account_out(row), 202 if waits else 200, replayed).response()
+    return Answer(_out(deps, row), 202 if waits else 200, replayed).response()
 
 
 def _refused(row: BankAccountRow) -> BankRefused:

@@ -12,8 +12,9 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from ehc import jobs
 from ehc.binding import bank_accounts
-from ehc.binding.bank_accounts import CODE_MINUTES, Begun, note, token_place
+from ehc.binding.bank_accounts import CODE_MINUTES, SETTLE, Begun, note, token_place
 from ehc.cards.bank_models import OPEN, BankAccountRow
 from ehc.cards.models import CardRow
 from ehc.cards.states import CardStatus, Party
@@ -32,6 +33,8 @@ from ehc.outside.bank_gateway import (
     Started,
     WrongCode,
 )
+
+_BREATH = timedelta(seconds=1)
 
 SYSTEM = Acting("system", Party.SYSTEM)
 
@@ -74,7 +77,7 @@ def started(session: Session, account: BankAccountRow, answer: Started | Refused
     if isinstance(answer, Refused):
         _fail(session, card, row, answer.why, now)
     else:
-        _wait_for_code(row, answer.seconds, now)
+        _wait_for_code(session, row, answer.seconds, now)
     session.flush()
     return row
 
@@ -97,6 +100,9 @@ def confirmed(
         return row
     if isinstance(answer, Agreement):
         bind(session, card, row, answer, acting=acting, secrets=secrets, now=now)
+    elif isinstance(answer, WrongCode) and answer.tries_left == 0:
+        row.tries += 1
+        _fail(session, card, row, Refusal.CODE_EXPIRED, now)
     elif isinstance(answer, WrongCode):
         row.state, row.tries = "started", row.tries + 1
         _touch(row, now)
@@ -157,7 +163,7 @@ def settle(desk: Desk, account_id: UUID, *, now: datetime) -> None:
         elif over:
             _fail(session, card, row, "not-received" if unheard else Refusal.CODE_EXPIRED, now)
         elif status.state is AtBank.STARTED:
-            _wait_for_code(row, status.seconds or 0, now)
+            _wait_for_code(session, row, status.seconds or 0, now)
         else:
             _fail(session, card, row, status.why or status.state, now)
         session.flush()
@@ -208,10 +214,11 @@ def _fail(session: Session, card: CardRow, row: BankAccountRow, why: str, now: d
     note(session, card, row, "failed", acting=SYSTEM, now=now)
 
 
-def _wait_for_code(row: BankAccountRow, seconds: int, now: datetime) -> None:
+def _wait_for_code(session: Session, row: BankAccountRow, seconds: int, now: datetime) -> None:
     row.state = "started"
     row.expires_at = now + timedelta(seconds=min(seconds, CODE_MINUTES * 60))
     _touch(row, now)
+    jobs.defer(session, SETTLE, at=row.expires_at + _BREATH, account_id=str(row.id))  # or the number stays taken
 
 
 def _touch(row: BankAccountRow, now: datetime) -> None:

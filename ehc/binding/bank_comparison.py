@@ -15,9 +15,10 @@ from sqlalchemy.orm import Session
 from ehc import jobs
 from ehc.binding import bank_accounts
 from ehc.binding.bank_accounts import note, token_place
-from ehc.binding.bank_calls import SYSTEM, Desk, ended, open_of
+from ehc.binding.bank_calls import SYSTEM, Desk, bind, ended, open_of
 from ehc.cards.bank_models import OPEN, BankAccountRow, BankComparisonRow
 from ehc.cards.bindings import END_AT_BANK
+from ehc.cards.models import CardRow
 from ehc.core.ids import uuid7
 from ehc.outside.bank_gateway import Agreement, AtBank
 
@@ -64,45 +65,66 @@ def reports(session: Session, *, most: int = 30) -> list[BankComparisonRow]:
 def _theirs(desk: Desk, run: UUID, agreements: Sequence[Agreement], now: datetime) -> list[Difference]:
     """What the bank has, against ours."""
     theirs = {one.start_request: one for one in agreements}
-    found: list[Difference] = []
+    here = BankAccountRow.start_request.in_(theirs)
+    held = select(BankAccountRow).where(here).order_by(BankAccountRow.id).with_for_update()
     with desk.work() as session:
-        here = BankAccountRow.start_request.in_(theirs)
+        rows = {row.start_request: row for row in session.scalars(held)}
         session.execute(update(BankAccountRow).where(here).values(compared_in=run))
-        rows = {row.start_request: row for row in session.scalars(select(BankAccountRow).where(here))}
-        for start, agreement in theirs.items():
-            row = rows.get(start)
-            if row is not None and row.state == "bound":
-                if difference := _same(session, row, agreement, desk, now):
-                    found.append(difference)
-            elif row is not None and row.state == "ending":
-                jobs.defer(session, END_AT_BANK, account_id=str(row.id))
-                found.append(Difference("ends-here", "bank told again", start))
-    for start in theirs:
-        row = rows.get(start)
-        if row is None or row.state in {"ended", "failed"}:
-            desk.bank.end(start, uuid7(now))
-            found.append(Difference("only-at-bank", "ended at the bank", start))
-    return found
+    found = [_repaired(desk, rows.get(start), agreement, now) for start, agreement in theirs.items()]
+    return [one for one in found if one is not None]
 
 
-def _same(session: Session, row: BankAccountRow, agreement: Agreement, desk: Desk, now: datetime) -> Difference | None:
+def _repaired(desk: Desk, row: BankAccountRow | None, agreement: Agreement, now: datetime) -> Difference | None:
+    """What differs about one agreement, repaired in a transaction of its own."""
+    start = agreement.start_request
+    if row is None or row.state in {"ended", "failed"}:
+        desk.bank.end(start, uuid7(now))
+        return Difference("only-at-bank", "ended at the bank", start)
+    if row.state == "bound" and _terms(row, desk) == _terms_of(agreement):
+        return None
+    with desk.work() as session:
+        return _repaired_here(desk, session, agreement, now)
+
+
+def _repaired_here(desk: Desk, session: Session, agreement: Agreement, now: datetime) -> Difference | None:
+    start, current = agreement.start_request, open_of(session, agreement.start_request)
+    if current is not None:
+        held, card = current
+        if held.state == "bound":
+            return _take_over(session, current, agreement, desk, now)
+        if held.state == "ending":
+            jobs.defer(session, END_AT_BANK, account_id=str(held.id))
+            return Difference("ends-here", "bank told again", start)
+        if held.state in OPEN:  # an answer that was lost, or a confirmation that arrived late
+            was = held.state
+            bind(session, card, held, agreement, acting=SYSTEM, secrets=desk.secrets(), now=now)
+            return Difference(f"unsettled-{was}", "bound here", start)
+    return None
+
+
+def _take_over(
+    session: Session, current: tuple[BankAccountRow, CardRow], agreement: Agreement, desk: Desk, now: datetime
+) -> Difference | None:
     """Terms that changed without a notice are taken over."""
-    sealer = desk.secrets().sealer
-    token = sealer.unseal(row.token, token_place(row.id)) if row.token else None
-    terms = (row.single_limit, row.day_limit, row.last4, row.bank, token)
-    theirs = (agreement.single_limit, agreement.day_limit, agreement.last4, agreement.bank, agreement.token)
-    if terms == theirs:
+    row, card = current
+    if _terms(row, desk) == _terms_of(agreement):
         return None
-    current = open_of(session, row.start_request)
-    if current is None or current[0].state != "bound":
-        return None
-    held, card = current
-    held.single_limit, held.day_limit, held.last4, held.bank = theirs[:4]
-    held.token = sealer.seal(agreement.token, token_place(held.id))
-    held.changed_at, held.version = now, held.version + 1
+    row.single_limit, row.day_limit = agreement.single_limit, agreement.day_limit
+    row.bank, row.kind, row.last4 = agreement.bank, agreement.kind, agreement.last4
+    row.token = desk.secrets().sealer.seal(agreement.token, token_place(row.id))
+    row.changed_at, row.version = now, row.version + 1
     session.flush()
-    note(session, card, held, "limits-changed", acting=SYSTEM, now=now)
+    note(session, card, row, "limits-changed", acting=SYSTEM, now=now)
     return Difference("other-terms", "taken over", row.start_request)
+
+
+def _terms(row: BankAccountRow, desk: Desk) -> tuple[object, ...]:
+    token = desk.secrets().sealer.unseal(row.token, token_place(row.id)) if row.token else None
+    return token, row.bank, row.kind, row.last4, row.single_limit, row.day_limit
+
+
+def _terms_of(one: Agreement) -> tuple[object, ...]:
+    return one.token, one.bank, one.kind, one.last4, one.single_limit, one.day_limit
 
 
 def _ours_alone(desk: Desk, run: UUID, now: datetime) -> list[Difference]:
@@ -113,7 +135,7 @@ def _ours_alone(desk: Desk, run: UUID, now: datetime) -> list[Difference]:
         alone = (BankAccountRow.state == "bound") & BankAccountRow.compared_in.is_distinct_from(run)
         wanted = select(BankAccountRow.id, BankAccountRow.start_request).where(alone).order_by(BankAccountRow.id)
         with desk.work() as session:
-            rows = session.execute(wanted.where(BankAccountRow.id > last) if last else wanted).fetchmany(_AT_ONCE)
+            rows = session.execute((wanted.where(BankAccountRow.id > last) if last else wanted).limit(_AT_ONCE)).all()
         if not rows:
             return found
         last = rows[-1].id

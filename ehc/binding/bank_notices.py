@@ -7,6 +7,7 @@ may be a sign of a binding that only the bank knows of, which the nightly compar
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
+import structlog
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
@@ -17,6 +18,8 @@ from ehc.cards.bank_models import BankAccountRow, BankDayRow, BankNoticeRow
 from ehc.cards.bindings import end_account
 from ehc.cards.models import CardRow
 from ehc.outside.bank_gateway import Notice, NoticeKind
+
+log = structlog.get_logger(__name__)
 
 DAYS_BACK = 7
 """How many days' files are looked for: an outage of a week loses no notice."""
@@ -48,6 +51,8 @@ def read_day(desk: Desk, day: date, *, now: datetime) -> int:
     after, count, more = None, 0, True
     while more:
         page = desk.bank.notices(day, after)
+        for notice_id in page.unreadable:
+            log.error("notice of the bank makes no sense", notice_id=notice_id, day=day.isoformat())
         with desk.work() as session:
             for notice in page.notices:
                 take(session, notice, source="file", now=now)
@@ -73,6 +78,8 @@ def _apply(session: Session, row: BankAccountRow, card: CardRow, notice: Notice,
         return "applied"
     if row.state != "bound":
         return "nothing-to-do"
+    if notice.what is NoticeKind.LIMITS and _overtaken(session, notice):
+        return "nothing-to-do"
     if notice.what is NoticeKind.LIMITS:
         row.single_limit, row.day_limit = notice.single_limit, notice.day_limit
         row.changed_at, row.version = now, row.version + 1
@@ -83,6 +90,13 @@ def _apply(session: Session, row: BankAccountRow, card: CardRow, notice: Notice,
     else:
         ended(session, card, row, why=f"bank-{notice.what}", acting=SYSTEM, now=now)
     return "applied"
+
+
+def _overtaken(session: Session, notice: Notice) -> bool:
+    """Whether a later word on the limits came before this one: by webhook, before the file of the day."""
+    later = (BankNoticeRow.what == NoticeKind.LIMITS) & (BankNoticeRow.happened_at > notice.happened_at)
+    mine = BankNoticeRow.start_request == notice.start_request
+    return session.scalar(select(BankNoticeRow.notice_id).where(mine, later).limit(1)) is not None
 
 
 def known(session: Session, start_request: UUID) -> list[BankNoticeRow]:

@@ -1,5 +1,6 @@
 """The shapes of requests and answers about bank accounts."""
 
+from pathlib import Path
 from typing import Any
 
 from marshmallow import Schema, fields, validate
@@ -71,13 +72,13 @@ class BankAccountsOut(Schema):
     items = fields.List(fields.Nested(BankAccountOut), required=True)
 
 
-def account_out(row: BankAccountRow) -> dict[str, Any]:
-    """An account as it leaves. Nothing in it leads to the account but its last four digits."""
+def account_out(row: BankAccountRow, table: Path | None) -> dict[str, Any]:
+    """An account as it leaves; `table` names the banks. Nothing in it leads to the account but its last four digits."""
     out: dict[str, Any] = {
         "account_id": str(row.id),
         "state": row.state,
         "bank": row.bank,
-        "bank_name": bank_name(row.bank),
+        "bank_name": bank_name(row.bank, table=table),
         "kind": row.kind,
         "last4": row.last4,
         "payer": row.payer,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -25,3 +26,5 @@ class BindingDeps:
     list_signer: Callable[[], SoftwareSigner]
     institution_names: Callable[[Session, set[UUID]], dict[UUID, str]]
     authenticate: Authenticate
+    bank_bins: Path | None = None
+    """The operator's own table of issuer numbers."""

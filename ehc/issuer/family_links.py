@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from ehc import audit
 from ehc.audit.links import chain_of
-from ehc.cards import events
+from ehc.cards import events, paying
 from ehc.cards import store as cards
 from ehc.cards.events import NO_WORDS, Words
 from ehc.cards.models import CardRow, GrantRow
@@ -114,6 +114,8 @@ def end(
     cards.drop_grants(session, link_id=link.id)
     show_guardian(session, link.member_id, at=at)
     note(session, link, "family-ended", acting=acting, sealer=sealer, at=at, words=words, facts={"why": why})
+    still = {one.guardian_id for one in guardians_of(session, link.member_id, at=at)}
+    paying.end_of_guardians(session, link.member_id, still=still, acting=acting, at=at)
     return True
 
 

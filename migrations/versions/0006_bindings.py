@@ -20,6 +20,7 @@ _PAYABLE = """
            account.bank, account.kind, account.token, account.single_limit, account.day_limit
     FROM bank_account AS account JOIN card ON card.serial = account.card_serial
     WHERE account.is_default AND account.state = 'bound' AND card.status = 'active'
+      AND (account.payer = 'self' OR card.guardian_until IS NULL OR card.guardian_until > now())
 """
 
 
