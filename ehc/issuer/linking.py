@@ -245,7 +245,5 @@ def _join_theirs(
         return None
     reason = "同一人的另一证件 · another document of the same person"
     join(session, other, card, by=by, reason=reason, registry=registry, now=now)
-    family_links.hand_over(
-        session, stranger.id, card, most=registry.family_members, acting=by, sealer=secrets.sealer, at=now
-    )
+    family_links.hand_over(session, stranger.id, card, acting=by, sealer=secrets.sealer, at=now)
     return other
