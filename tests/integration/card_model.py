@@ -187,11 +187,19 @@ class Life:
             return NOT_FOUND
         if rank(method) < rank("document-seen"):
             return 409, "identity-not-confirmed"
-        if self.status not in LIVE or self.kind == "temporary":
+        if self.status != "active" or self.kind == "temporary":
             return STATE
-        if other is not None and other.held:
+        return OK if other is None else self._taken_over(other, method)
+
+    def _taken_over(self, other: "Life", method: str) -> Answer:
+        """One person has one citizen id; and of a passport's holder no birth date is known, so the names have to be equal."""
+        if other.name != self.name or all("01" in dict(life.documents) for life in (self, other)):
+            return 409, "identity-mismatch"
+        if other.held:
             return HELD
-        return OVER if other is not None and other.cause == "deceased" else OK
+        if other.status == "lost" and rank(method) < rank(again(other.level)):
+            return 409, "identity-not-confirmed"
+        return OVER if other.cause == "deceased" else OK
 
     def issued(self, app: str, kind: str) -> Answer:
         seen, static = self.grants.get(app), kind in {"print", "static"}
