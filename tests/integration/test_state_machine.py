@@ -97,6 +97,7 @@ class Machine(Desk):
         expected = life.applied(method, self.now)
         if expected == OK:
             life.grants[app] = "own"
+            life.filled()
         body = self.application(life, method, phone="13800138000")
         self.told(self.api(app).post("/v1/cards", body), expected, life)
 
@@ -143,7 +144,7 @@ class Machine(Desk):
     def _staff(self, life: Life, how: str) -> None:
         def act(session: Any) -> None:
             card, by = cards.by_id(session, UUID(life.card_id)), Acting("staff:1", Party.STAFF)
-            lifecycle.apply(session, card, STAFF_MOVES[how], acting=by, secrets=self.secrets, now=self.now)
+            lifecycle.apply(session, card, STAFF_MOVES[how], acting=by, secrets=self.secrets, now=self.now, proved=True)
 
         self.below(act, life.move(how, self.now, staff=True))
 
@@ -238,7 +239,7 @@ class Machine(Desk):
         elif kind == "static":
             life.events["static-code"] += 1
         ends = datetime.fromisoformat(answer["expires_at"]) if answer["expires_at"] else None
-        life.codes.append(Shown(kind, answer["code"], at, ends, life.ehc_id))
+        life.codes.append(Shown(kind, answer["code"], at, ends, life.ehc_id, app))
 
     @step(n=which, terminal=TERMINALS)
     def scan(self, n: int, terminal: str) -> None:
@@ -255,10 +256,7 @@ class Machine(Desk):
         over = [life for life in self.lives if life.ends and life.ends <= self.now and life.status in LIVE]
         for life in over:
             life.move("expired", self.now)
-        ended = 1
-        while ended:
-            with self.service.session() as session:
-                ended = temporary.expire(session, secrets=self.secrets, now=self.now)
+        temporary.expire(unit_of_work(self.service.engine), secrets=self.secrets, now=self.now)
         self.tick()
 
     @initialize(chance=st.randoms(use_true_random=True))
