@@ -257,3 +257,30 @@ def test_a_newborn_of_a_mother_whose_number_was_put_right_is_found_by_the_old_on
     mother = {"name": "王小明", "id_type": "01", "id_number": citizen_number(7)}
     again = add(service.app, guardian, newborn(service, mother=mother), status=200)
     assert again["card"]["card_id"] == first
+
+
+def test_a_guardian_suspends_loses_and_resumes_the_members_card_as_guardian(service: Service, guardian: str) -> None:
+    card_id = add(service.app, guardian, wanted())["card"]["card_id"]
+    child = member()
+    proof = {name: child[name] for name in ("name", "id_type", "id_number", "verification")}
+    moves: list[tuple[str, dict[str, Any], str]] = [
+        ("suspend", {}, "suspended"),
+        ("resume", {}, "active"),
+        ("report-loss", {}, "lost"),
+        ("resume", {"proof": proof}, "active"),
+    ]
+    for how, more, status in moves:
+        service.clock.advance(1)
+        answer = service.app.post(f"/v1/cards/{card_id}/{how}", {"reason": "r"} | more)
+        assert (answer.status_code, answered(answer)["status"]) == (200, status)
+    names = ("suspended", "resumed", "loss-reported", "recovered")
+    with service.session() as session:
+        rows = session.execute(
+            text("SELECT action, party FROM card_event WHERE action = ANY(:names) ORDER BY at"), {"names": list(names)}
+        ).all()
+        parties = session.scalars(
+            text("SELECT entry::json -> 'facts' ->> 'party' FROM audit WHERE action = ANY(:names)"),
+            {"names": [f"card.{name}" for name in names]},
+        ).all()
+    assert [tuple(row) for row in rows] == [(name, "guardian") for name in names]
+    assert parties == ["guardian"] * 4

@@ -137,7 +137,7 @@ class Desk(RuleBasedStateMachine):
         if expected == OK and life.status == "lost":
             expected = STATE
         if expected == OK and life.static is not on:
-            life.static = on
+            life.static, life.static_by_guardian = on, life.grants[app] == "guardian"
             life.note("changed")
             if not on:
                 life.stop_print("static-not-allowed")
@@ -157,6 +157,7 @@ class Desk(RuleBasedStateMachine):
             card = answer["card"]
             events = Counter(["registered", "family-added"])
             life = Life(card["card_id"], "formal", "王小宝", [("01", child)], "document-seen", "active", card["ehc_id"])
+            life.phone_by_guardian = True
             life.child, life.version, life.grants, life.guardian, life.events = (
                 True,
                 2,
@@ -173,7 +174,7 @@ class Desk(RuleBasedStateMachine):
         card = self.told(self.api(app).post("/v1/temporary-cards", body), (201, None))
         ends = self.now - timedelta(microseconds=1) + timedelta(days=1)
         life = Life(card["card_id"], "temporary", "未知", [], "none", "active", None, ends=ends, grants={app: "own"})
-        life.codes.append(Shown("temporary", card["code"], self.now, None, None))
+        life.codes.append(Shown("temporary", card["code"], self.now, None, None, app))
         self.lives.append(life)
 
     def scan_all(self, life: Life, terminal: str) -> None:

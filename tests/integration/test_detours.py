@@ -198,6 +198,23 @@ def test_prints_and_static_codes_do_not_outlive_a_loss(service: Service) -> None
     assert service.terminal.scan(printed)["reason"] == "expired"
 
 
+def test_a_reissue_is_a_loss_a_proof_and_another_print(service: Service) -> None:
+    """补卡: the card goes on under its ids; what others may hold of it is made anew."""
+    card = service.app.register(1)
+    card_id = card["card_id"]
+    allow_static(service, card)
+    old = [told(service.app.post(f"/v1/cards/{card_id}/codes", {"kind": "static"}))["code"], service.app.code(card_id)]
+    assert move(service, card_id, "report-loss").status_code == 200
+    assert move(service, card_id, "resume", proof=proof()).status_code == 200
+    service.clock.advance(2)
+    assert patch(service, card_id, {"static_codes": True}).status_code == 200
+    new = [told(service.app.post(f"/v1/cards/{card_id}/codes", {"kind": "static"}))["code"], service.app.code(card_id)]
+    assert [service.terminal.scan(code)["reason"] for code in old] == ["expired"] * 2
+    assert [service.terminal.scan(code)["outcome"] for code in new] == ["accepted"] * 2
+    again = told(service.app.get(f"/v1/cards/{card_id}"))
+    assert (again["card_id"], again["ehc_id"]) == (card_id, card["ehc_id"])
+
+
 def test_the_dead_do_not_come_back_by_way_of_a_cancelled_card(service: Service) -> None:
     card_id = service.app.register(1)["card_id"]
     move(service, card_id, "cancel")
