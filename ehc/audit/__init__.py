@@ -14,7 +14,7 @@ from ehc.audit.models import AuditHead, AuditRow, AuditTie
 from ehc.audit.proofs import Keys
 from ehc.audit.role import too_strong, warn_if_too_strong
 from ehc.audit.ties import Made, TieSigner, TornLog, tie
-from ehc.audit.writing import KeySource, hashing, record
+from ehc.audit.writing import KeySource, hashing, record, write
 
 __all__ = [
     "CHAINS",
@@ -42,4 +42,5 @@ __all__ = [
     "untied_since",
     "verify",
     "warn_if_too_strong",
+    "write",
 ]

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from ehc.audit.links import CHAINS, FIRST
 from ehc.audit.models import AuditHead, AuditTie
-from ehc.audit.writing import method_in_force, record
+from ehc.audit.writing import method_in_force, record, write
 from ehc.errors import EhcError, Text
 
 TIED = "audit.tied"
@@ -74,6 +74,7 @@ def tie(session: Session, signer: TieSigner, *, now: datetime) -> Made | None:
         return None
     seq = last.seq + 1 if last else 1
     record(session, TIED, actor="service", subject="audit", at=now, facts={"tie": seq})
+    write(session)
     previous = body_hash(last.body) if last else FIRST
     body = _Body(seq, now, previous, method_in_force(session), signer.key_id, _told(_heads(session))).text()
     row = AuditTie(seq=seq, at=now, body=body, key_id=signer.key_id, signature=signer.sign(body.encode()))

@@ -81,6 +81,8 @@ class CardRow(Base):
     guardian_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     """When acting for the holder ends by itself: at 18."""
     expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    visit_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    """When the patient came for whom a temporary card was made."""
     temporary_index: Mapped[bytes | None] = mapped_column(LargeBinary, unique=True)
     joined_to: Mapped[int | None] = mapped_column(ForeignKey("card.serial"))
     version: Mapped[int] = mapped_column(BigInteger, default=1)

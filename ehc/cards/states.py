@@ -96,7 +96,7 @@ class Move:
     parties: frozenset[Party]
     cause: Cause | None = None
     fresh_proof: bool = False
-    """Whether the identity must be proved anew, as for registration."""
+    """Whether whoever makes it has proved the identity anew, as for registration; `lifecycle.apply` asks for that."""
     follows: frozenset[Effect] = frozenset()
     causes: frozenset[Cause] = frozenset()
     """Where it starts from a cancelled card: for which causes of that."""
@@ -104,6 +104,7 @@ class Move:
 
 _PERSON = frozenset({Party.RESIDENT, Party.GUARDIAN, Party.STAFF})
 _DECIDER = frozenset({Party.STAFF, Party.AUTHORITY})
+_STAFF = frozenset({Party.STAFF})
 
 LIVE = (CardStatus.PENDING_REVIEW, CardStatus.ACTIVE, CardStatus.SUSPENDED, CardStatus.LOST)
 """A person has at most one card in these states."""
@@ -118,10 +119,13 @@ _ANEW = frozenset(
 )  # also closes what was asked for before, and left only after the card was frozen or ended
 
 APPROVE = Move("approved", "审核通过", frozenset({_P}), _A, _DECIDER)
-REJECT = Move("rejected", "审核不通过", frozenset({_P}), _R, frozenset({Party.STAFF}))
+REJECT = Move("rejected", "审核不通过", frozenset({_P}), _R, _STAFF)
 REAPPLY = Move("applied-again", "重新申请", frozenset({_R}), _A, _PERSON, fresh_proof=True)
 REAPPLY_FOR_REVIEW = Move("applied-again", "重新申请", frozenset({_R}), _P, _PERSON, fresh_proof=True)
 SUSPEND = Move("suspended", "暂停", frozenset({_A}), _S, _PERSON)
+# What the holder stopped already, staff hold where it is: else the holder could set it going again.
+HOLD = Move("held", "管控", frozenset({_S}), _S, _STAFF)
+HOLD_LOST = Move("held", "管控", frozenset({_L}), _L, _STAFF)
 RESUME = Move("resumed", "恢复", frozenset({_S}), _A, _PERSON)
 REPORT_LOSS = Move("loss-reported", "挂失", frozenset({_A, _S}), _L, _PERSON, follows=_SAFE)
 RECOVER = Move("recovered", "解挂", frozenset({_L}), _A, _PERSON, fresh_proof=True, follows=_ANEW)
@@ -130,11 +134,24 @@ CLOSE = Move("closed", "注销账户", _LIVE | {_R}, _C, _PERSON, Cause.CLOSED, 
 # Also of a card that was cancelled: else whoever applies in the name of the dead would have it restored.
 DIE = Move("deceased", "死亡注销", _LIVE | {_R, _C}, _C, _DECIDER, Cause.DECEASED, follows=_ALL, causes=RESTORABLE)
 EXPIRE = Move("expired", "到期", frozenset({_A, _S, _L}), _C, frozenset({Party.SYSTEM}), Cause.EXPIRED, follows=_ALL)
-JOIN = Move("joined", "并入", _LIVE, _C, _PERSON, Cause.JOINED, follows=_JOINED)
-_RESTORED = RESTORABLE | {Cause.DECEASED}  # the latter by staff alone: a notice in error
-RESTORE = Move("restored", "恢复", frozenset({_C}), _A, _PERSON, fresh_proof=True, follows=_ANEW, causes=_RESTORED)
+# Also of a temporary card that has expired: who the patient was is often known only then.
+JOIN = Move(
+    "joined", "并入", _LIVE | {_C}, _C, _PERSON, Cause.JOINED, follows=_JOINED, causes=frozenset({Cause.EXPIRED})
+)
+RESTORE = Move("restored", "恢复", frozenset({_C}), _A, _PERSON, fresh_proof=True, follows=_ANEW, causes=RESTORABLE)
 RESTORE_FOR_REVIEW = Move(
     "restored", "恢复待审", frozenset({_C}), _P, _PERSON, fresh_proof=True, follows=_ANEW, causes=RESTORABLE
+)
+# A death notice in error is for staff, who see the person, to undo.
+REVIVE = Move(
+    "revived",
+    "误报恢复",
+    frozenset({_C}),
+    _A,
+    _STAFF,
+    fresh_proof=True,
+    follows=_ANEW,
+    causes=frozenset({Cause.DECEASED}),
 )
 
 MOVES = (
@@ -143,6 +160,8 @@ MOVES = (
     REAPPLY,
     REAPPLY_FOR_REVIEW,
     SUSPEND,
+    HOLD,
+    HOLD_LOST,
     RESUME,
     REPORT_LOSS,
     RECOVER,
@@ -153,6 +172,7 @@ MOVES = (
     JOIN,
     RESTORE,
     RESTORE_FOR_REVIEW,
+    REVIVE,
 )
 
 

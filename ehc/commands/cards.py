@@ -12,16 +12,16 @@ from ehc.cards.models import CardRow
 from ehc.cards.states import CANCEL, RECOVER, REPORT_LOSS, RESUME, SUSPEND, Move, Party
 from ehc.cards.store import Acting, no_such_card
 from ehc.commands.context import Deployment, deployment
-from ehc.issuer import closing, corrections, lifecycle, proofs
+from ehc.issuer import closing, corrections, deaths, lifecycle, proofs, temporary
 from ehc.issuer.registry import Registry, registry_of
 from ehc.keystore import secret_keys
 
 _MOVES = {
-    "suspend": (SUSPEND, "Suspend a card; then only staff resume it."),
+    "suspend": (SUSPEND, "Suspend a card, or hold one that its holder suspended or lost; then only staff resume it."),
     "resume": (RESUME, "Resume a suspended card, whoever suspended it."),
     "report-loss": (REPORT_LOSS, "Freeze a card whose phone or print was lost, and close every code that is out."),
     "recover": (RECOVER, "Make a lost card active again, the holder's document in sight."),
-    "cancel": (CANCEL, "Cancel a card."),
+    "cancel": (CANCEL, "Cancel a card; then only staff restore it."),
 }
 _DOCUMENT_IN_SIGHT = {RECOVER}
 
@@ -80,6 +80,41 @@ def restore(place: Deployment, card_id: UUID, staff: str, reason: str) -> None:
         click.echo(card.status)
 
 
+@cards.command()
+@click.argument("card_id", type=click.UUID)
+@click.argument("formal_id", type=click.UUID)
+@click.option("--by", "staff", required=True, help="Staff number.")
+@click.option("--reason", required=True, help="How the patient was recognised; kept sealed.")
+@deployment
+def join(place: Deployment, card_id: UUID, formal_id: UUID, staff: str, reason: str) -> None:
+    """Let the card FORMAL_ID go on with the history of the temporary card CARD_ID, also of one that has expired."""
+    with place.work() as session:
+        card, formal = store.by_id(session, card_id), store.by_id(session, formal_id)
+        registry, now = _registry(place, session), place.clock.now()
+        temporary.join_cards(session, card, formal, by=_staff(staff), reason=reason, registry=registry, now=now)
+        click.echo(formal.status)
+
+
+@cards.command("death-notices")
+@deployment
+def list_notices(place: Deployment) -> None:
+    """List the death notices about people who have no card, the oldest first: the authority's id, and when it was read."""
+    with place.work() as session:
+        for notice in deaths.waiting(session):
+            click.echo(f"{notice.notice_id} {notice.noted_at:%Y-%m-%dT%H:%M:%SZ}")
+
+
+@cards.command("drop-death-notice")
+@click.argument("notice_id")
+@click.option("--by", "staff", required=True, help="Staff number.")
+@deployment
+def drop_notice(place: Deployment, notice_id: str, staff: str) -> None:
+    """Drop a death notice in error, whose person, seen with the document, then applies for a card as anybody does."""
+    with place.work() as session:
+        deaths.drop(session, notice_id, actor=_staff(staff).actor, now=place.clock.now())
+        click.echo("dropped")
+
+
 @cards.command("corrections")
 @click.option("--show", "shown", type=click.UUID, help="Tell what this one asks for: personal data, so it is audited.")
 @deployment
@@ -121,8 +156,12 @@ def _add_move(name: str, how: Move, about: str) -> None:
         words = Words(reason, clerk=staff if how in _DOCUMENT_IN_SIGHT else None)
         with place.work() as session:
             card, secrets = store.by_id(session, card_id), secret_keys.load(session, place.kek)
-            now = place.clock.now()
-            lifecycle.apply(session, card, how, acting=_staff(staff), words=words, secrets=secrets, now=now)
+            now, by = place.clock.now(), _staff(staff)
+            if how is SUSPEND:
+                lifecycle.stop(session, card, acting=by, words=words, secrets=secrets, now=now)
+            else:
+                seen = how in _DOCUMENT_IN_SIGHT
+                lifecycle.apply(session, card, how, acting=by, words=words, secrets=secrets, now=now, proved=seen)
             click.echo(card.status)
 
 

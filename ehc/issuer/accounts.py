@@ -27,13 +27,14 @@ from ehc.cards.states import (
     Kind,
     Level,
     Move,
+    Party,
     outranks,
 )
 from ehc.cards.store import Acting
 from ehc.core.documents import Document
 from ehc.core.ids import uuid7
 from ehc.errors import EhcError, Text
-from ehc.issuer import family_links, lifecycle, phone_proofs, proofs
+from ehc.issuer import death_notices, family_links, family_traces, lifecycle, majority, phone_proofs, proofs
 from ehc.issuer.applications import Application
 from ehc.issuer.proofs import Weighed
 from ehc.issuer.registry import Registry, acting, national_ids, open_ids
@@ -127,6 +128,7 @@ def open_account(
 ) -> Account:
     """A new card for a person who is not known. Raises `IntegrityError` if the document is, by now, or `Conflict`."""
     _require_weighed(weighed, None)
+    require_alive(session, document_of(person), registry=registry)
     secrets = registry.secrets
     document = residents.add(session, person, sealer=secrets.sealer, blind_index=secrets.blind_index, at=now)
     card_id = uuid7(now)
@@ -148,6 +150,9 @@ def open_account(
     facts = {"level": weighed.level, "status": card.status}
     audit.record(session, "card.registered", actor=by.actor, subject=str(card_id), at=now, facts=facts)
     proofs.keep(session, card, weighed, at=now)
+    session.get_one(ResidentRow, card.resident_id).phone_by_guardian = (
+        by.party is Party.GUARDIAN and person.phone is not None
+    )
     return Account(card, person, *open_ids(card, secrets))
 
 
@@ -167,6 +172,12 @@ def require_same_name(known: str, given: str) -> None:
                 "Name and document do not fit together. Check both, then try again.",
             )
         )
+
+
+def require_alive(session: Session, document: Document, *, registry: Registry) -> None:
+    """Raises `CardCancelled` for a document whose holder's death was told of before anybody had a card with it."""
+    if death_notices.told_of(session, document, blind_index=registry.secrets.blind_index):
+        raise cancelled(deceased=True)
 
 
 def document_of(person: Person) -> Document:
@@ -239,6 +250,8 @@ def _known_account(
     ):  # held before anything is in the audit log (docs/architecture.md, Order of locks)
         phone_proofs.require(session, wanted.phone_proof, person.phone, caller=caller, secrets=secrets, now=now)
     apply_again(session, card, weighed, by=acting(caller), registry=registry, now=now)
+    if card.status not in _UNSURE and majority.is_of_age(resident.birth_date, now):
+        family_traces.forget_phone(resident)  # an adult's own registration has the word
     proved = _proves_phone(session, card, resident, person, wanted, caller=caller, registry=registry, now=now)
     _fill(session, card, resident, person, proved=proved, by=acting(caller), secrets=secrets, now=now)
     return account_of(session, card, secrets=secrets)
@@ -297,6 +310,7 @@ def _fill(
     if not cards.change(session, card):
         raise cards.wrong_state()
     columns = residents.sealed(resident.id, missing, sealer=secrets.sealer, blind_index=secrets.blind_index)
+    columns |= {"phone_by_guardian": False} if proved or "phone" in missing else {}
     columns |= {"phone_proved_at": now} if proved else {}
     for column, value in columns.items():
         setattr(resident, column, value)
@@ -355,7 +369,7 @@ def _move(
     **values: Any,
 ) -> None:
     secrets = registry.secrets
-    lifecycle.apply(session, card, how, acting=by, secrets=secrets, now=now, words=weighed.words, **values)
+    lifecycle.apply(session, card, how, acting=by, secrets=secrets, now=now, words=weighed.words, proved=True, **values)
     proofs.keep(session, card, weighed, at=now)
 
 

@@ -88,6 +88,7 @@ _BITS = 64
 def acts_on(session: Session, card: CardRow, *, limit: int, before: Position | None) -> tuple[list[Look], bool]:
     """A page of what was done to a card and to those joined to it, newest first, and whether more follow."""
     whole = [card, *cards.joined_to(session, card)]
+    audit.write(session)  # what was done in this very transaction is in the list
     found = [*_audited(session, whole, limit + 1, before), *_imports(session, whole, limit + 1, before)]
     found.sort(key=lambda look: (look.at, look.id), reverse=True)
     return found[:limit], len(found) > limit

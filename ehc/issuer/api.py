@@ -61,7 +61,7 @@ _IDENTITY_FACTS = frozenset({"name", "id_type", "id_number"})
 _MOVES = (
     ("suspend", SUSPEND, "Suspend a card"),
     ("report-loss", REPORT_LOSS, "Report a phone or print lost: freezes the card and closes every code that is out"),
-    ("cancel", CANCEL, "Cancel a card; closes its bindings and every client's access"),
+    ("cancel", CANCEL, "Cancel a card; ends every client's access"),
 )
 
 

@@ -26,7 +26,7 @@ from ehc.core.ids import uuid7
 from ehc.core.names import normal_name
 from ehc.core.phones import normal_phone
 from ehc.errors import EhcError, InvalidValue, Text, WrongFields
-from ehc.issuer import accounts, family_links, lifecycle, majority, phone_proofs, proofs
+from ehc.issuer import accounts, family, family_links, lifecycle, majority, phone_proofs, proofs
 from ehc.issuer.accounts import Account
 from ehc.issuer.applications import Proof
 from ehc.issuer.proofs import Weighed
@@ -118,9 +118,12 @@ def change_facts(
     wanted = dict(facts)
     if wanted.get("phone") is not None:
         wanted["phone"] = normal_phone(wanted["phone"])
-    changed = _write(session, card, wanted, registry.secrets)
+    if party is Party.GUARDIAN and not wanted.keys().isdisjoint({"phone", "phone_proof"}):
+        _require_minor(session, card, now)
+    changed = _write(session, card, wanted, registry.secrets, party=party)
     if wanted.get("phone_proof") is not None:
-        _prove_phone(session, card, wanted["phone_proof"], caller=caller, secrets=registry.secrets, now=now)
+        proof_id, secrets = wanted["phone_proof"], registry.secrets
+        _prove_phone(session, card, proof_id, caller=caller, party=party, secrets=secrets, now=now)
         changed.append("phone_proved")
     switch = wanted.get("static_allowed", card.static_allowed)
     if switch != card.static_allowed:
@@ -140,7 +143,7 @@ def correct_facts(
 
     Raises `Conflict`.
     """
-    changed = _write(session, card, facts, registry.secrets)
+    changed = _write(session, card, facts, registry.secrets, party=by.party)
     if changed:
         note(session, card, "changed", changed, by=by, registry=registry, now=now)
     if "birth_date" in changed:
@@ -243,7 +246,13 @@ def in_use() -> DocumentInUse:
     )
 
 
-def _write(session: Session, card: CardRow, wanted: Mapping[str, Any], secrets: Secrets) -> list[str]:
+def _require_minor(session: Session, card: CardRow, now: datetime) -> None:
+    """An adult's phone is what an adult agrees by, so no guardian changes or proves it. Raises `HolderOnly`."""
+    if not majority.is_minor(session.get_one(ResidentRow, card.resident_id).birth_date, now):
+        raise family.holder_only()
+
+
+def _write(session: Session, card: CardRow, wanted: Mapping[str, Any], secrets: Secrets, *, party: Party) -> list[str]:
     """Write those facts of a card's holder that differ; which these are. A phone that changes has yet to be proved."""
     resident = residents.locked(session, card.resident_id)
     known = residents.open_person(resident, None, sealer=secrets.sealer)
@@ -252,7 +261,7 @@ def _write(session: Session, card: CardRow, wanted: Mapping[str, Any], secrets: 
     columns = residents.sealed(resident.id, texts, sealer=secrets.sealer, blind_index=secrets.blind_index)
     columns |= {name: wanted[name] for name in changed if name not in residents.SEALED}
     if "phone" in changed:
-        columns["phone_proved_at"] = None
+        columns |= {"phone_proved_at": None, "phone_by_guardian": party is Party.GUARDIAN}
     for name, value in columns.items():
         setattr(resident, name, value)
     resident.version += 1
@@ -261,12 +270,23 @@ def _write(session: Session, card: CardRow, wanted: Mapping[str, Any], secrets: 
 
 
 def _prove_phone(
-    session: Session, card: CardRow, proof_id: UUID, *, caller: Caller, secrets: Secrets, now: datetime
+    session: Session,
+    card: CardRow,
+    proof_id: UUID,
+    *,
+    caller: Caller,
+    party: Party,
+    secrets: Secrets,
+    now: datetime,
 ) -> None:
     """The phone on record is proved. Raises `InvalidValue`."""
     resident = session.get_one(ResidentRow, card.resident_id)
     phone = residents.open_person(resident, None, sealer=secrets.sealer).phone
     phone_proofs.spend(session, proof_id, phone, caller=caller, secrets=secrets, now=now)
+    if party is not Party.GUARDIAN:
+        resident.phone_by_guardian = False
+    elif resident.phone_proved_at is None:
+        resident.phone_by_guardian = True
     resident.phone_proved_at = now
     session.flush()
 
@@ -291,6 +311,7 @@ def _other_document(
         return found
     if found is not None:
         raise in_use()
+    accounts.require_alive(session, wanted.document, registry=registry)
     try:
         with session.begin_nested():
             return residents.add_document(

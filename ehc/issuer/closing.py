@@ -15,7 +15,7 @@ from ehc.callers import Caller
 from ehc.cards import store as cards
 from ehc.cards.events import Words
 from ehc.cards.models import CardRow
-from ehc.cards.states import CLOSE, RESTORABLE, RESTORE, Cause
+from ehc.cards.states import CLOSE, RESTORABLE, RESTORE, REVIVE, Cause
 from ehc.cards.store import Acting
 from ehc.clock import local_day
 from ehc.issuer import accounts, consents, corrections, family_links, lifecycle, retention, rights
@@ -77,6 +77,7 @@ def restore(session: Session, card: CardRow, *, by: Acting, words: Words, regist
     theirs = document is not None and document.resident_id == resident.id and document.closed_at is None
     if card.cause not in RESTORABLE | {Cause.DECEASED} or not theirs:
         raise accounts.cancelled()
-    lifecycle.apply(session, card, RESTORE, acting=by, secrets=registry.secrets, now=now, words=words)
+    how = REVIVE if card.cause == Cause.DECEASED else RESTORE
+    lifecycle.apply(session, card, how, acting=by, secrets=registry.secrets, now=now, words=words, proved=True)
     resident.erase_after = None
     session.flush()

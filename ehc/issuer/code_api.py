@@ -30,7 +30,7 @@ from ehc.issuer.temporary import Arrival
 from ehc.keystore import signing_keys
 from ehc.keystore.signing_keys import DatedSigner, signer_at
 from ehc.web import parsing
-from ehc.web.answers import Answer, instant
+from ehc.web.answers import Answer
 from ehc.web.auth import bearer, caller
 from ehc.web.openapi import operation
 
@@ -108,7 +108,7 @@ def temporary_blueprint(deps: IssuerDeps) -> Blueprint:
         problems=(422,),
     )
     def post_temporary_card() -> Response:
-        """Unverified wherever it is shown, and over by itself after some days (`expires_at`)."""
+        """Unverified wherever it is shown, and over by itself after some days (`expires_at`). Its code opens no records."""
         wanted = parsing.body(_TEMPORARY)
         arrival = Arrival(wanted["name"], sex(wanted["sex"]) or "0", wanted["visit_at"], wanted.get("age"))
 
@@ -118,7 +118,7 @@ def temporary_blueprint(deps: IssuerDeps) -> Blueprint:
                 session, arrival, caller=caller(), registry=deps.registry(), now=now
             )
             account = Account(card, person, None, None)
-            out = card_out(account, today=local_day(now)) | {"code": code, "expires_at": _end(card)}
+            out = card_out(account, today=local_day(now)) | {"code": code}
             return Answer(out, 201, etag(account) | {"Location": f"/v1/cards/{card.id}"})
 
         return deps.once.run(act)
@@ -133,7 +133,10 @@ def temporary_blueprint(deps: IssuerDeps) -> Blueprint:
         problems=(404, 409, 422),
     )
     def post_join(card_id: UUID) -> Response:
-        """Answers the formal card. The temporary one is cancelled, its code too; needs a grant for both."""
+        """Answers the formal card. The temporary one is cancelled, its code too; needs a grant for both.
+
+        One that has expired is joined too, by the app that made it.
+        """
         wanted = parsing.body(_JOIN)
 
         def act(session: Session) -> Answer:
@@ -200,12 +203,6 @@ def _made(deps: IssuerDeps, card: CardRow, signers: tuple[DatedSigner, ...]) -> 
 def _kept(session: Session, deps: IssuerDeps, card_id: UUID, made: prints.Made, layout: str) -> bool:
     secrets, now = deps.registry().secrets, deps.clock.now()
     return prints.keep(session, card_id, made, caller=caller(), layout=layout, secrets=secrets, now=now)
-
-
-def _end(card: CardRow) -> str:
-    if card.expires_at is None:
-        raise LookupError("a temporary card has an end")
-    return instant(card.expires_at)
 
 
 def _draw(text: str, image: str, size: int) -> Picture:

@@ -81,7 +81,6 @@ class TemporaryOut(CardOut):
     """A temporary card. Its code is told here only."""
 
     code = fields.String(required=True, metadata={"description": "20 digits, for the wristband."})
-    expires_at = fields.AwareDateTime(required=True)
 
 
 class JoinIn(Schema):

@@ -109,9 +109,7 @@ def add(
 
     Raises this module's errors, and what registration raises.
     """
-    guardian, party = cards.granted_as(session, card_id, caller.id, at=now)
-    if party is not Party.RESIDENT:
-        raise holder_only()
+    guardian = guardian_of(session, card_id, caller=caller, now=now)
     person = applicant.person
     if applicant.newborn is not None:
         person = newborns.settle(session, applicant.newborn, guardian.resident_id, registry=registry, now=now)
@@ -124,6 +122,10 @@ def add(
     account, made = _account(session, person, applicant, by=by, registry=registry, now=now)
     link = _link_now(session, guardian, account.card, registry, now)
     new = link is None
+    if not made:
+        account = accounts.account_of(
+            session, account.card, secrets=registry.secrets
+        )  # a link that ended takes the phone
     if link is None:
         _require_place(session, guardian, account.card, registry, now)
         _require_agreement(session, account, applicant, bond, made=made, caller=caller, registry=registry, now=now)
@@ -139,6 +141,14 @@ def add(
         audit.record(session, "card.granted", actor=by.actor, subject=str(account.card.id), at=now)
     session.refresh(account.card)
     return Added(link, account, new)
+
+
+def guardian_of(session: Session, card_id: UUID, *, caller: Caller, now: datetime) -> CardRow:
+    """The card of whoever wants to act for somebody, through an app of their own. Raises `NoSuchCard` or `HolderOnly`."""
+    guardian, party = cards.granted_as(session, card_id, caller.id, at=now)
+    if party is not Party.RESIDENT:
+        raise holder_only()
+    return guardian
 
 
 def holder_only() -> HolderOnly:
@@ -188,6 +198,10 @@ def _account(
             return made, True
     holder = session.get_one(ResidentRow, known.resident_id)
     family_links.hold(session, {holder.id})
+    session.refresh(known)
+    if known.resident_id != holder.id:  # a join that was faster has given the document to another record
+        raise cards.wrong_state()
+    session.refresh(holder)
     accounts.require_same_name(residents.open_person(holder, known, sealer=secrets.sealer).name, person.name)
     card = cards.of_resident(session, holder.id)
     if card is None:
@@ -236,24 +250,29 @@ def _require_agreement(
     registry: Registry,
     now: datetime,
 ) -> None:
-    """A proof that is sent is used, whoever the member is; only an adult with an app of their own must send one."""
-    if bond.phone_proof is not None:
+    """A proof that is sent is used, whoever the member is; only an adult with an app of their own must send one.
+
+    It has to be of a phone that the member proved through such an app: any other may be the guardian's own.
+    """
+    resident = session.get_one(ResidentRow, account.card.resident_id)
+    own_phone = resident.phone_proved_at is not None and not resident.phone_by_guardian
+    is_asked = not (made or majority.is_minor(account.person.birth_date, now)) and _has_own_app(session, account.card)
+    if is_asked and not own_phone and applicant.weighed.proof.level is Level.CLERK:
+        return  # no phone to ask: the clerk who saw the document saw its holder
+    if bond.phone_proof is not None and (own_phone or not is_asked):
         phone = account.person.phone
         phone_proofs.spend(session, bond.phone_proof, phone, caller=caller, secrets=registry.secrets, now=now)
-        resident = session.get_one(ResidentRow, account.card.resident_id)
-        resident.phone_proved_at = now
+        resident.phone_proved_at, resident.phone_by_guardian = now, not own_phone
         resident.version += 1
         session.flush()
         return
-    if made or _is_minor(account.person, now) or not _has_own_app(session, account.card):
+    if not is_asked:
         return
-    if account.person.phone is None and applicant.weighed.proof.level is Level.CLERK:
-        return  # no phone to ask: the clerk who saw the document saw its holder
     raise AgreementRequired(
         Text(
-            "该成年人已自行使用健康卡，须本人同意：请验证其登记的手机号码并提交 phone_proof；未登记手机的到窗口办理。",
-            "This adult uses the card themselves and has to agree: prove the phone on record and send `phone_proof`; "
-            "without a phone on record, have a clerk see them.",
+            "该成年人已自行使用健康卡，须本人同意：请验证其本人在自己应用中验证过的手机并提交 phone_proof；没有的到窗口办理。",
+            "This adult uses the card themselves and has to agree: prove the phone that they proved in an app of their own, "
+            "and send `phone_proof`; without such a phone, have a clerk see them.",
         )
     )
 
@@ -270,17 +289,12 @@ def _linked(
         relation=bond.relation,
         method=bond.proof.level,
         evidence=sealer.seal(evidence, f"family_link.evidence:{link_id}") if evidence else None,
-        until=majority.comes_of_age(born) if born is not None and _is_minor(account.person, now) else None,
+        until=majority.comes_of_age(born) if born is not None and majority.is_minor(born, now) else None,
         created_at=now,
     )
     session.add(link)
     session.flush()
     return link
-
-
-def _is_minor(person: Person, now: datetime) -> bool:
-    """Whether somebody is known to be under 18. Whose age nobody knows is asked for agreement as an adult is."""
-    return person.birth_date is not None and not majority.is_of_age(person.birth_date, now)
 
 
 def _has_own_app(session: Session, card: CardRow) -> bool:

@@ -68,6 +68,8 @@ def _add_members(bp: Blueprint, deps: IssuerDeps) -> None:
         wanted = parsing.body(_FAMILY)
         if (replayed := deps.once.replayed()) is not None:
             return replayed
+        with deps.work() as session:  # nobody is asked about a member for a card that is not the caller's
+            family.guardian_of(session, card_id, caller=caller(), now=deps.clock.now())
         shown = proof(wanted["verification"])
         applicant = _applicant(deps, wanted, shown)
         bond = Bond(relation_code(wanted["relation"]), shown, wanted.get("phone_proof"))

@@ -13,7 +13,6 @@ from sqlalchemy import ColumnElement, and_, func, literal, or_, select, update
 from sqlalchemy.orm import Session
 
 from ehc import audit
-from ehc.audit.links import chain_of
 from ehc.cards import events, paying
 from ehc.cards import store as cards
 from ehc.cards.events import NO_WORDS, Words
@@ -21,10 +20,13 @@ from ehc.cards.models import CardRow, GrantRow
 from ehc.cards.states import CardStatus, Kind
 from ehc.cards.store import Acting
 from ehc.crypto.sealed import Sealer
+from ehc.issuer import family_traces
 from ehc.residents import store as residents
 from ehc.residents.models import FamilyLinkRow
 
 _OPEN = FamilyLinkRow.ended_at.is_(None)
+JOINED = "joined"
+"""Why a link ends that another one, of the same two people, goes on as."""
 _OLDEST_FIRST = (FamilyLinkRow.created_at, FamilyLinkRow.id)
 
 
@@ -97,7 +99,8 @@ def end(
 ) -> bool:
     """End a link, and note it on both cards; False if it had ended.
 
-    The guardian's grants go, and the member's card is no longer shown as acted for by them.
+    The guardian's grants go, with the phone and the prints that came by them, and the member's card is no longer shown as
+    acted for by them.
     """
     hold(session, {link.guardian_id, link.member_id})
     ended = session.execute(
@@ -112,8 +115,10 @@ def end(
         return False
     _pass_on_grants(session, link, at)
     cards.drop_grants(session, link_id=link.id)
+    left = [] if why == JOINED else family_traces.remove(session, link.member_id, at=at)
     show_guardian(session, link.member_id, at=at)
-    note(session, link, "family-ended", acting=acting, sealer=sealer, at=at, words=words, facts={"why": why})
+    facts: dict[str, Any] = {"why": why}
+    note(session, link, "family-ended", acting=acting, sealer=sealer, at=at, words=words, facts=facts, left=left)
     still = {one.guardian_id for one in guardians_of(session, link.member_id, at=at)}
     paying.end_of_guardians(session, link.member_id, still=still, acting=acting, at=at)
     return True
@@ -150,29 +155,40 @@ def note(
     at: datetime,
     words: Words = NO_WORDS,
     facts: Mapping[str, Any],
+    left: Collection[str] = (),
 ) -> None:
-    """Write what happened to a link into the histories of both cards and into the audit log."""
+    """Write what happened to a link into the histories of both cards and into the audit log. `left`: what else changed on
+    the member's.
+    """
     found = (
-        (cards.of_resident(session, link.member_id), "guardian"),
-        (cards.of_resident(session, link.guardian_id), "family"),
+        (cards.of_resident(session, link.member_id), ["guardian", *left]),
+        (cards.of_resident(session, link.guardian_id), ["family"]),
     )
     told = [(card, changed) for card, changed in found if card is not None]
     for card, changed in told:
         old = CardStatus(card.status)
-        events.note(session, card, action, old=old, acting=acting, sealer=sealer, at=at, words=words, changed=[changed])
-    facts = {"link": str(link.id), "party": acting.party, **facts}
-    for subject in sorted((str(card.id) for card, _ in told), key=chain_of):  # one order, so that no two wait crosswise
-        audit.record(session, f"card.{action}", actor=acting.actor, subject=subject, at=at, facts=facts)
+        events.note(session, card, action, old=old, acting=acting, sealer=sealer, at=at, words=words, changed=changed)
+        told_of = {"link": str(link.id), "party": acting.party, **facts}
+        audit.record(session, f"card.{action}", actor=acting.actor, subject=str(card.id), at=at, facts=told_of)
 
 
-def hand_over(session: Session, old_id: UUID, card: CardRow, *, acting: Acting, sealer: Sealer, at: datetime) -> None:
-    """Two records turned out to be one person: the family of one goes on with the other, whose card is `card`."""
+def hand_over(
+    session: Session, old_id: UUID, card: CardRow, *, most: int, acting: Acting, sealer: Sealer, at: datetime
+) -> None:
+    """Two records turned out to be one person: the family of one goes on with the other, whose card is `card`.
+
+    A link ends that would make somebody act for whoever acts for them, or for more than `most` members.
+    """
     new_id = card.resident_id
     taken = {(link.guardian_id, link.member_id) for link in links_of(session, new_id)}
     for link in links_of(session, old_id):
         guardian_id, member_id = (new_id if end == old_id else end for end in (link.guardian_id, link.member_id))
         if guardian_id == member_id or (guardian_id, member_id) in taken:
-            end(session, link, why="joined", acting=acting, sealer=sealer, at=at)
+            end(session, link, why=JOINED, acting=acting, sealer=sealer, at=at)
+            continue
+        too_many = guardian_id == new_id and count(session, new_id, at=at) >= most
+        if too_many or acts_for(session, member_id, guardian_id, at=at):
+            end(session, link, why="family-full" if too_many else "family-loop", acting=acting, sealer=sealer, at=at)
             continue
         link.guardian_id, link.member_id = guardian_id, member_id
         session.flush()

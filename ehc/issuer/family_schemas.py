@@ -56,7 +56,7 @@ class NewbornIn(Schema):
 
     name = text(1, 128, required=True, about="As in the birth record.")
     sex = choice(SEXES, required=True, about="GB/T 2261.1, code or English word.")
-    birth_date = fields.Date(required=True, format="%Y-%m-%d", metadata={"description": "As in the birth record."})
+    birth_date = day(required=True, about="As in the birth record.")
     mother = fields.Nested(MotherIn, required=True)
     birth_order = whole(1, 9, about="Which child of this birth: 1 for the first.", required=True)
     births = whole(1, 9, about="How many children were born: 1 for a single birth.", required=True)

@@ -18,7 +18,19 @@ from ehc.cards import store as cards
 from ehc.cards.code_models import PrintRow
 from ehc.cards.events import NO_WORDS, Words
 from ehc.cards.models import CardRow
-from ehc.cards.states import APPROVE, JOIN, REJECT, SUSPEND, CardStatus, Effect, Move, Party
+from ehc.cards.states import (
+    APPROVE,
+    CANCEL,
+    HOLD,
+    HOLD_LOST,
+    JOIN,
+    REJECT,
+    SUSPEND,
+    CardStatus,
+    Effect,
+    Move,
+    Party,
+)
 from ehc.cards.store import Acting
 from ehc.errors import EhcError, Text
 from ehc.issuer import family_links
@@ -29,7 +41,7 @@ _STAFF = "staff"
 
 
 class HeldByStaff(EhcError):
-    """Staff suspended the card, so staff must resume it."""
+    """Staff stopped the card, so staff must set it going again."""
 
     code = "held-by-staff"
 
@@ -72,12 +84,16 @@ def apply(
     now: datetime,
     words: Words = NO_WORDS,
     version: int | None = None,
+    proved: bool = False,
     **values: Any,
 ) -> None:
     """Make one move, with everything that follows from it, and write it into the card's history and the audit log.
 
-    Raises `Conflict`, `StaleVersion` or `HeldByStaff`.
+    `proved` is whether the identity was proved anew; a move that needs that is not to be asked for without. Raises
+    `Conflict`, `StaleVersion` or `HeldByStaff`.
     """
+    if how.fresh_proof and not proved:
+        raise ValueError(f"{how.name} needs a fresh proof of identity")
     values["held_by"] = _hold(card, how, acting.party)
     if Effect.CODES in how.follows:  # never back in time: two moves may have read the clock in the other order
         values["codes_since"] = max(now, card.codes_since or now)
@@ -99,6 +115,15 @@ def review(
     apply(session, card, how, acting=Acting(actor, Party.STAFF), words=Words(reason), secrets=secrets, now=now)
 
 
+def stop(session: Session, card: CardRow, *, acting: Acting, words: Words, secrets: Secrets, now: datetime) -> None:
+    """Suspend a card by decision of staff; one that its holder suspended or lost already is held where it is.
+
+    Raises `Conflict`.
+    """
+    how = {CardStatus.SUSPENDED: HOLD, CardStatus.LOST: HOLD_LOST}.get(CardStatus(card.status), SUSPEND)
+    apply(session, card, how, acting=acting, words=words, secrets=secrets, now=now)
+
+
 def revoke_prints(session: Session, card: CardRow, *, refusal: str, at: datetime) -> None:
     """Stop the printed code of a card; a check of it answers `refusal` from now on."""
     live = (PrintRow.card_serial == card.serial) & PrintRow.revoked_at.is_(None)
@@ -108,20 +133,22 @@ def revoke_prints(session: Session, card: CardRow, *, refusal: str, at: datetime
 
 
 def require_not_held(card: CardRow, party: Party) -> None:
-    """Raises `HeldByStaff` for a card that staff suspended, unless it is staff who act."""
+    """Raises `HeldByStaff` for a card that staff stopped, unless it is staff who act."""
     if card.held_by == _STAFF and party is not Party.STAFF:
         raise HeldByStaff(
             Text(
-                "该卡由工作人员暂停，请联系发卡机构恢复。",
-                "Staff suspended this card. Ask the issuing institution to resume it.",
+                "该卡由工作人员停用，请联系发卡机构恢复。",
+                "Staff stopped this card. Ask the issuing institution to set it going again.",
             )
         )
 
 
 def _hold(card: CardRow, how: Move, party: Party) -> str | None:
-    """Whose word lifts a suspension after this move. What staff stopped, no detour by way of a loss or an end sets going."""
+    """Whose word sets a card going after this move. What staff stopped, no detour by way of a loss or an end does."""
+    if how in {HOLD, HOLD_LOST} or (how in {SUSPEND, CANCEL} and party is Party.STAFF):
+        return _STAFF
     if how is SUSPEND:
-        return _STAFF if party is Party.STAFF else None
+        return None
     if how is not JOIN and how.target in {CardStatus.LOST, CardStatus.CANCELLED}:
         return card.held_by
     if card.status in how.sources:

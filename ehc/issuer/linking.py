@@ -201,6 +201,7 @@ def _used_elsewhere(session: Session, card: CardRow, caller: Caller) -> bool:
 def _add(session: Session, card: CardRow, holder: Person, person: Person, *, registry: Registry, now: datetime) -> None:
     """A document that nobody has. Raises `DocumentInUse` if somebody registered with it in this very moment."""
     secrets = registry.secrets
+    accounts.require_alive(session, accounts.document_of(person), registry=registry)
     own_name = person.name if person.name != holder.name else None
     try:
         with session.begin_nested():

@@ -37,6 +37,11 @@ def is_of_age(born: date | None, now: datetime) -> bool:
     return born is not None and comes_of_age(born) <= now
 
 
+def is_minor(born: date | None, now: datetime) -> bool:
+    """Whether a person is known to be under 18. Whose age nobody knows is treated as an adult is."""
+    return born is not None and not is_of_age(born, now)
+
+
 def reckon(session: Session, member_id: UUID, born: date, *, now: datetime) -> None:
     """A person's birth date became known, or was put right: guardianships over them end on another day."""
     day = comes_of_age(born)

@@ -56,6 +56,19 @@ class NoticeRow(Base):
     read_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
 
 
+class DeathRow(Base):
+    """A death notice that no card has answered for yet: of somebody who has none, or whose card could not be ended.
+
+    `number_index` is the blind index of the document; nothing else is kept of the person.
+    """
+
+    __tablename__ = "death_notice"
+
+    number_index: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    notice_id: Mapped[str] = mapped_column(Text)
+    noted_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
 class CorrectionRow(Base):
     """A person asks to have something about them put right. `wanted` and the decision's reason are sealed."""
 

@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ehc.codes.national import hex_upper
@@ -25,7 +26,7 @@ from ehc.issuer.applications import inside
 from ehc.issuer.majority import is_of_age
 from ehc.issuer.registry import Registry
 from ehc.residents import store as residents
-from ehc.residents.models import ResidentRow
+from ehc.residents.models import DocumentRow, ResidentRow
 from ehc.residents.store import Person
 
 OLDEST = timedelta(days=90)
@@ -123,7 +124,9 @@ def settle(session: Session, newborn: Newborn, guardian_id: UUID, *, registry: R
         )
     mother = residents.open_person(session.get_one(ResidentRow, found.resident_id), found, sealer=secrets.sealer)
     accounts.require_same_name(mother.name, newborn.mother.name)
-    for row in residents.documents_of(session, found.resident_id):
+    # Also by one that was closed as a mistake: the child may have been registered with it.
+    hers_ever = select(DocumentRow).where(DocumentRow.resident_id == found.resident_id)
+    for row in session.scalars(hers_ever.order_by(DocumentRow.created_at, DocumentRow.id)).all():
         hers = residents.open_document(row, sealer=secrets.sealer)
         document = stand_in(hers, newborn.born, newborn.order)
         if residents.find(session, document, blind_index=secrets.blind_index) is not None:

@@ -60,7 +60,9 @@ def resume(
     proofs.require_fresh(weighed, least=proofs.least_again(card.level))
     words = Words(reason, weighed.proof.evidence, weighed.proof.clerk)
     by = acting(caller, party)
-    lifecycle.apply(session, card, RECOVER, acting=by, secrets=secrets, now=now, words=words, version=version)
+    lifecycle.apply(
+        session, card, RECOVER, acting=by, secrets=secrets, now=now, words=words, version=version, proved=True
+    )
     proofs.keep(session, card, weighed, at=now)
     return card
 

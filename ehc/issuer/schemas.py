@@ -150,6 +150,13 @@ class CardOut(Schema):
     status = fields.String(required=True, validate=validate.OneOf(list(CardStatus)))
     cause = fields.String(required=True, allow_none=True, metadata={"description": "Why it is cancelled."})
     level = fields.String(required=True, validate=validate.OneOf(list(Level)))
+    verified = fields.Boolean(required=True, metadata={"description": "False: nobody proved who the holder is."})
+    expires_at = fields.AwareDateTime(
+        required=True, allow_none=True, metadata={"description": "When a temporary card is over by itself."}
+    )
+    visit_at = fields.AwareDateTime(
+        required=True, allow_none=True, metadata={"description": "When the patient of a temporary card came."}
+    )
     static_codes = fields.Boolean(required=True)
     acted_for = fields.Nested(ActingGuardianOut, required=True, allow_none=True)
     resident = fields.Nested(ResidentOut, required=True)
@@ -203,6 +210,9 @@ def card_out(account: Account, *, today: date, open_grant: bool = True) -> dict[
         "status": card.status,
         "cause": card.cause,
         "level": card.level,
+        "verified": card.kind != Kind.TEMPORARY,
+        "expires_at": instant(card.expires_at) if card.expires_at else None,
+        "visit_at": instant(card.visit_at) if card.visit_at and open_grant else None,
         "static_codes": card.static_allowed,
         "acted_for": {"relation": card.guardian_relation} if open_grant and _is_acted_for(card, today) else None,
         "resident": _holder(account, today) if open_grant else dict.fromkeys(ResidentOut().fields),

@@ -46,7 +46,7 @@ def pull_deaths(place: Place) -> None:
 def end_what_is_over(place: Place) -> None:
     """Expire temporary cards, end guardianships at 18, and forget old codes and what a closed account need not keep."""
     now, secrets = place.clock.now(), place.secrets()
-    until_none(place.work, partial(temporary.expire, secrets=secrets, now=now))
+    temporary.expire(place.work, secrets=secrets, now=now)
     until_none(place.work, partial(majority.end_guardianships, secrets=secrets, now=now))
     until_none(place.work, partial(phone_proofs.purge, now=now))
     until_none(place.work, partial(national_codes.purge, now=now))

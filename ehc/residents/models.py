@@ -22,6 +22,8 @@ class ResidentRow(Base):
     phone: Mapped[bytes | None] = mapped_column(LargeBinary)
     phone_index: Mapped[bytes | None] = mapped_column(LargeBinary, index=True)
     phone_proved_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    phone_by_guardian: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
+    """Whether the phone was given, or proved, through who acts for the person: it goes with them, and agrees to nothing."""
     address: Mapped[bytes | None] = mapped_column(LargeBinary)
     employer: Mapped[bytes | None] = mapped_column(LargeBinary)
     sex: Mapped[str | None] = mapped_column(Text)

@@ -124,7 +124,9 @@ def _again(deps: VerifyDeps, shown: Presentation, session: Session, told: Mappin
         return _check(deps, shown, partial(settle_within, session))
     if now.sharing:
         return None
-    card = {name: value for name, value in told["card"].items() if name != "acted_for"}
+    card = dict(told["card"])
+    if "acted_for" in card:  # that somebody acts for the holder is a fact about the card; who does is not told
+        card["acted_for"] = {"relation": card["acted_for"]["relation"]}
     kept = {name: value for name, value in told.items() if name not in {"patient_id", "patient_ids"}}
     return Answer({**kept, "card": card, "resident": None})
 
@@ -133,7 +135,7 @@ def _told(sealer: Sealer, settled: Settled) -> Told:
     """What may be told of the holder of an accepted card, opened."""
     holder = settled.holder
     if holder is None or not settled.told:
-        return Told()
+        return Told(acted_for=_acted_for(sealer, settled))
     name = sealer.unseal(holder.name, name_place(holder.resident_id))
     today = max(local_day(settled.at), holder.birth_date or date.min)
     resident = disclose(Person(name, holder.sex, holder.birth_date), settled.told, today=today)
@@ -156,8 +158,11 @@ def _patient_ids(sealer: Sealer, settled: Settled) -> dict[str, str] | None:
 
 
 def _acted_for(sealer: Sealer, settled: Settled) -> Mapping[str, Any] | None:
+    """That somebody acts for the holder, of whatever code it is: a fact about the card. Who does, only where it may be told."""
     holder = settled.holder
-    if holder is None or holder.guardian_id is None or holder.guardian_name is None or "relation" not in settled.told:
+    if holder is None or holder.guardian_id is None or holder.guardian_name is None:
         return None
+    if "guardian:masked" not in settled.told:
+        return {"relation": holder.relation}
     guardian = sealer.unseal(holder.guardian_name, name_place(holder.guardian_id))
     return {"relation": holder.relation, "guardian": mask_name(guardian)}

@@ -97,7 +97,9 @@ class ActedForOut(Schema):
     """Who acts for the holder."""
 
     relation = fields.String(required=True, metadata={"description": "What the holder is to them, GB/T 4761."})
-    guardian = fields.String(required=True, metadata={"description": "Masked name."})
+    guardian = fields.String(
+        metadata={"description": "Masked name. Not with a static code alone, nor where the holder has ended sharing."}
+    )
 
 
 class CheckedCardOut(Schema):

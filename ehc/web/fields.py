@@ -30,9 +30,9 @@ def choice(values: Iterable[str], *, required: bool = False, about: str, **more:
     return fields.String(required=required, validate=one_of, metadata={"description": about}, **more)
 
 
-def day(*, about: str) -> fields.Date:
+def day(*, about: str, **more: Any) -> fields.Date:
     """A calendar date, `YYYY-MM-DD`."""
-    return fields.Date(format="%Y-%m-%d", metadata={"description": about})
+    return fields.Date(format="%Y-%m-%d", metadata={"description": about}, **more)
 
 
 def whole(least: int, most: int, *, about: str, **more: Any) -> fields.Integer:

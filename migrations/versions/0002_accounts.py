@@ -40,6 +40,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_death_notice_cursor")),
     )
     op.create_table(
+        "death_notice",
+        sa.Column("number_index", sa.LargeBinary(), nullable=False),
+        sa.Column("notice_id", sa.Text(), nullable=False),
+        sa.Column("noted_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("number_index", name=op.f("pk_death_notice")),
+    )
+    op.create_table(
         "national_code",
         sa.Column("text_index", sa.LargeBinary(), nullable=False),
         sa.Column("seq", sa.BigInteger(), sa.Identity(always=False), nullable=False),
@@ -215,6 +222,7 @@ def upgrade() -> None:
     op.add_column("card", sa.Column("guardian_relation", sa.Text(), nullable=True))
     op.add_column("card", sa.Column("guardian_until", sa.DateTime(timezone=True), nullable=True))
     op.add_column("card", sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("card", sa.Column("visit_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("card", sa.Column("temporary_index", sa.LargeBinary(), nullable=True))
     op.add_column("card", sa.Column("joined_to", sa.BigInteger(), nullable=True))
     op.alter_column("card", "document_id", existing_type=sa.UUID(), nullable=True)
@@ -260,6 +268,9 @@ def upgrade() -> None:
         "institution", sa.Column("static_allowed", sa.Boolean(), server_default=sa.text("false"), nullable=False)
     )
     op.add_column("resident", sa.Column("phone_proved_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column(
+        "resident", sa.Column("phone_by_guardian", sa.Boolean(), server_default=sa.text("false"), nullable=False)
+    )
     op.add_column("resident", sa.Column("employer", sa.LargeBinary(), nullable=True))
     op.add_column("resident", sa.Column("birth_order", sa.SmallInteger(), nullable=True))
     op.add_column("resident", sa.Column("erase_after", sa.Date(), nullable=True))
@@ -310,6 +321,7 @@ def downgrade() -> None:
     op.drop_column("resident", "erase_after")
     op.drop_column("resident", "birth_order")
     op.drop_column("resident", "employer")
+    op.drop_column("resident", "phone_by_guardian")
     op.drop_column("resident", "phone_proved_at")
     op.drop_column("institution", "static_allowed")
     op.drop_column("identity_document", "closed_at")
@@ -339,6 +351,7 @@ def downgrade() -> None:
     op.alter_column("card", "document_id", existing_type=sa.UUID(), nullable=False)
     op.drop_column("card", "joined_to")
     op.drop_column("card", "temporary_index")
+    op.drop_column("card", "visit_at")
     op.drop_column("card", "expires_at")
     op.drop_column("card", "guardian_until")
     op.drop_column("card", "guardian_relation")
@@ -377,6 +390,7 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_national_code_expires_at"), table_name="national_code")
     op.drop_index("ix_national_code_card_serial_seq", table_name="national_code")
     op.drop_table("national_code")
+    op.drop_table("death_notice")
     op.drop_table("death_notice_cursor")
     op.create_index("uq_identity_document_number_index", "identity_document", ["number_index"], unique=True)
     op.create_index(

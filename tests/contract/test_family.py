@@ -187,7 +187,8 @@ def test_an_adult_without_an_app_of_their_own_is_added_without_an_end(service: S
 
 
 def test_an_adult_with_an_app_of_their_own_agrees_by_their_phone(service: Service, guardian: str) -> None:
-    card_id = service.other_app.register(2, phone="13900139000")["card_id"]
+    own = proved_phone(service, service.other_app, "13900139000")
+    card_id = service.other_app.register(2, phone="13900139000", phone_proof=own)["card_id"]
     body = wanted(relation="1", member=person(2, phone="13800138000"))
     assert problem(post(service.app, guardian, body)) == (409, "agreement-required")
     assert seen(service.app, card_id) == (404, 404)

@@ -97,12 +97,22 @@ def test_of_six_prints_at_once_one_counts(service: Service, printable: str) -> N
         assert session.scalar(text("SELECT count(*) FROM printed_code WHERE revoked_at IS NULL")) == 1
 
 
-def test_a_new_identity_closes_what_was_printed_for_ever(service: Service, printable: str) -> None:
+@pytest.mark.parametrize(
+    "there_and_back",
+    [
+        ({"name": "王大明"}, {"name": "王小明"}),
+        ({"id_number": citizen_number(3)}, {"id_number": citizen_number(1)}),
+    ],
+    ids=["name", "number"],
+)
+def test_a_new_identity_closes_what_was_printed_for_ever(
+    service: Service, printable: str, there_and_back: tuple[dict[str, str], dict[str, str]]
+) -> None:
     code, headers = code_on(printed(service, printable, "card")), service.app.headers | {"If-Match": "*"}
     national = f"{answered(service.app.get(f'/v1/cards/{printable}'))['ehc_id']}:1"
     assert service.terminal.scan(national)["outcome"] == "accepted"
-    for name in ("王大明", "王小明"):
-        body = {"name": name, "verification": {"method": "document-seen"}}
+    for wanted in there_and_back:
+        body = wanted | {"verification": {"method": "document-seen"}}
         assert service.app.http.patch(f"/v1/cards/{printable}", json=body, headers=headers).status_code == 200
         for old in (code, national):
             assert service.terminal.scan(old)["reason"] == "card-cancelled"

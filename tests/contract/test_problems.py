@@ -184,7 +184,7 @@ def test_an_error_of_the_service_itself_does_not_mean_that_the_database_is_away(
     assert not database_away(OperationalError("SELECT 1", {}, DeadlockDetected()))
 
 
-AT_THE_COMMAND_LINE = {"TornLog", "NoSuchRole", "RoleTooStrong"}
+AT_THE_COMMAND_LINE = {"NoSuchNotice", "TornLog", "NoSuchRole", "RoleTooStrong"}
 
 
 def test_every_kind_of_error_has_a_status_and_a_code_of_its_own() -> None:

@@ -32,7 +32,7 @@ def test_a_new_person_gets_a_card(service: Service) -> None:
     told = answered(answer)
     assert set(told) == {
         *("card_id", "ehc_id", "index_id", "status", "level", "resident", "created_at"),
-        *("kind", "cause", "static_codes", "acted_for"),
+        *("kind", "cause", "static_codes", "acted_for", "verified", "visit_at", "expires_at"),
     }
     assert (told["kind"], told["cause"], told["static_codes"], told["acted_for"]) == ("formal", None, False, None)
     assert (told["status"], told["level"]) == ("active", "document-seen")

@@ -1,4 +1,4 @@
-"""A card that is suspended through one server process is refused by another with the very next scan."""
+"""A card that is suspended or cancelled through one server process is refused by another with the very next scan."""
 
 import pytest
 
@@ -22,3 +22,19 @@ def test_what_one_process_answered_holds_for_the_next_scan_at_another(site: Site
         assert site.peer("app", 1).post(f"{path}/codes", {}).body["code"] == "card-not-active"
         assert app.post(f"{path}/resume", {"reason": "r"}).status == 200
         assert terminal.scan(beside).body["outcome"] == "accepted"
+
+
+def test_a_cancellation_at_one_process_holds_for_the_next_scan_at_another(site: Site) -> None:
+    site.launch()
+    site.launch()
+    app, beside, terminal = site.peer("app"), site.peer("app", 1), site.peer("terminal-0", 1)
+    for _ in range(TIMES // 2):
+        card = app.register()
+        path = f"/v1/cards/{card}"
+        signed, other = beside.code(card), beside.code(card)
+        national = beside.post(f"{path}/codes", {"format": "national"}).body["code"]
+        assert terminal.scan(signed).body["outcome"] == "accepted"
+        assert app.post(f"{path}/cancel", {"reason": "r"}).status == 200
+        for code in (other, national):
+            assert terminal.scan(code).body["reason"] == "card-cancelled"
+        assert beside.post(f"{path}/codes", {}).body["code"] == "card-not-active"

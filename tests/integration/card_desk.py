@@ -33,6 +33,11 @@ def number(born: str = "1990") -> str:
     return citizen_number(serial % 999, born=f"{born}{month + 1:02}{day + 1:02}")
 
 
+def passport() -> str:
+    """A passport that no test of this process had before."""
+    return f"E{10**7 + next(serials) % 10**7}"
+
+
 class OneDeath:
     """An authority that tells of one death, to whoever asks."""
 
@@ -58,7 +63,7 @@ class Desk(RuleBasedStateMachine):
         self.log_in()
         for name in APPS:
             self.register(name, "document-seen")
-        self.register("app", REVIEWED)
+        self.register("app", REVIEWED, "03")
         self.add_child("app", self.lives[0])
         self.arrive("app")
 
@@ -100,11 +105,12 @@ class Desk(RuleBasedStateMachine):
         proof = {"id_type": id_type, "id_number": id_number, "verification": verification(method)}
         return {"name": life.name, **proof} | changes
 
-    def register(self, app: str, method: str) -> Life:
-        body = {"name": "王小明", "id_type": "01", "id_number": number(), "phone": "13800138000"}
+    def register(self, app: str, method: str, id_type: str = "01") -> Life:
+        fresh = number() if id_type == "01" else passport()
+        body = {"name": "王小明", "id_type": id_type, "id_number": fresh, "phone": "13800138000"}
         card = self.told(self.api(app).post("/v1/cards", body | {"verification": verification(method)}), (201, None))
         status = "pending-review" if method == REVIEWED else "active"
-        documents = [("01", body["id_number"])]
+        documents = [(id_type, fresh)]
         life = Life(card["card_id"], "formal", "王小明", documents, method, status, card["ehc_id"], grants={app: "own"})
         self.lives.append(life)
         return life
@@ -131,7 +137,7 @@ class Desk(RuleBasedStateMachine):
         if expected == OK and life.status == "lost":
             expected = STATE
         if expected == OK and life.static is not on:
-            life.static = on
+            life.static, life.static_by_guardian = on, life.grants[app] == "guardian"
             life.note("changed")
             if not on:
                 life.stop_print("static-not-allowed")
@@ -151,6 +157,7 @@ class Desk(RuleBasedStateMachine):
             card = answer["card"]
             events = Counter(["registered", "family-added"])
             life = Life(card["card_id"], "formal", "王小宝", [("01", child)], "document-seen", "active", card["ehc_id"])
+            life.phone_by_guardian = True
             life.child, life.version, life.grants, life.guardian, life.events = (
                 True,
                 2,
@@ -167,7 +174,7 @@ class Desk(RuleBasedStateMachine):
         card = self.told(self.api(app).post("/v1/temporary-cards", body), (201, None))
         ends = self.now - timedelta(microseconds=1) + timedelta(days=1)
         life = Life(card["card_id"], "temporary", "未知", [], "none", "active", None, ends=ends, grants={app: "own"})
-        life.codes.append(Shown("temporary", card["code"], self.now, None, None))
+        life.codes.append(Shown("temporary", card["code"], self.now, None, None, app))
         self.lives.append(life)
 
     def scan_all(self, life: Life, terminal: str) -> None:

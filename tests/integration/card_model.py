@@ -22,7 +22,7 @@ FROM = {
     "loss-reported": {"active", "suspended"},
     "recovered": {"lost"},
     "cancelled": LIVE,
-    "joined": LIVE,
+    "joined": LIVE | {"cancelled"},
     "deceased": LIVE | {"rejected", "cancelled"},
     "expired": {"active", "suspended", "lost"},
     "restored": {"cancelled"},
@@ -66,6 +66,7 @@ class Shown:
     at: datetime
     ends: datetime | None
     ehc_id: str | None
+    app: str
     refusal: str | None = None
     uses: int = 0
     last: tuple[str, datetime] | None = None
@@ -86,6 +87,9 @@ class Life:
     cause: str | None = None
     held: bool = False
     static: bool = False
+    static_by_guardian: bool = False
+    phone_by_guardian: bool = False
+    phoneless: bool = False
     version: int = 1
     closed: datetime | None = None
     grants: dict[str, str] = field(default_factory=dict)
@@ -99,7 +103,7 @@ class Life:
         """Why a move is not made; None if it is."""
         if self.status not in FROM[action]:
             return STATE
-        if self.status == "cancelled" and self.cause not in RESTORABLE:
+        if self.status == "cancelled" and self.cause not in (("expired",) if action == "joined" else RESTORABLE):
             return STATE
         if action in {"resumed", "recovered", "restored", "joined"} and self.held and not staff:
             return HELD
@@ -112,7 +116,7 @@ class Life:
             return refused
         self.status = to or next(iter(TO[action]))
         self.cause = action if self.status == "cancelled" else None
-        if action == "suspended":
+        if action == "suspended" or (action == "cancelled" and staff):
             self.held = staff
         elif action not in {"loss-reported", "cancelled", "deceased", "expired"}:
             self.held = False
@@ -125,6 +129,20 @@ class Life:
         if self.status == "cancelled":
             self._end()
         return OK
+
+    def leave_guardian(self) -> None:
+        """What came through a guardian goes with the link: the phone, the switch for static codes, the print they hold."""
+        phone, self.phone_by_guardian = self.phone_by_guardian, False
+        self.phoneless = self.phoneless or phone
+        if self.status == "cancelled":
+            return
+        switch = self.static and self.static_by_guardian
+        if switch:
+            self.static = False
+        self.version += phone or switch
+        for code in self.codes:
+            if code.kind == "print" and code.refusal is None and (not self.static or code.app not in self.grants):
+                code.refusal = "expired" if self.static else "static-not-allowed"
 
     def note(self, action: str) -> None:
         self.version += 1
@@ -157,6 +175,12 @@ class Life:
         self.level = method if expected == OK else self.level
         return expected
 
+    def filled(self) -> None:
+        """A phone comes with an application, where none is on record and the card is in order."""
+        if self.phoneless and self.status not in {"lost", "pending-review"}:
+            self.phoneless = False
+            self.note("changed")
+
     def resumed(self, app: str, proof: str | None, now: datetime) -> Answer:
         seen = self.grants.get(app)
         if seen is None:
@@ -187,11 +211,19 @@ class Life:
             return NOT_FOUND
         if rank(method) < rank("document-seen"):
             return 409, "identity-not-confirmed"
-        if self.status not in LIVE or self.kind == "temporary":
+        if self.status != "active" or self.kind == "temporary":
             return STATE
-        if other is not None and other.held:
+        return OK if other is None else self._taken_over(other, method)
+
+    def _taken_over(self, other: "Life", method: str) -> Answer:
+        """One person has one citizen id; and of a passport's holder no birth date is known, so the names have to be equal."""
+        if other.name != self.name or all("01" in dict(life.documents) for life in (self, other)):
+            return 409, "identity-mismatch"
+        if other.held:
             return HELD
-        return OVER if other is not None and other.cause == "deceased" else OK
+        if other.status == "lost" and rank(method) < rank(again(other.level)):
+            return 409, "identity-not-confirmed"
+        return OVER if other.cause == "deceased" else OK
 
     def issued(self, app: str, kind: str) -> Answer:
         seen, static = self.grants.get(app), kind in {"print", "static"}
@@ -261,6 +293,7 @@ class Life:
             child.grants = {app: how for app, how in child.grants.items() if how != "guardian"}
             child.guardian = None
             child.version += 1
+            child.leave_guardian()
             child.events["family-ended"] += 1
             self.events["family-ended"] += 1
         self.children = []

@@ -194,6 +194,7 @@ def test_the_acts_of_one_subject_are_in_one_chain(service: Service) -> None:
         for number in range(5):
             at = now + timedelta(seconds=number)
             audit.record(session, "test", actor="test", subject="the same", at=at, facts={"n": number})
+        audit.write(session)
         rows = session.execute(text("SELECT chain, seq FROM audit WHERE subject = 'the same' ORDER BY seq")).all()
     assert len({row.chain for row in rows}) == 1
     assert [row.seq - rows[0].seq for row in rows] == [0, 1, 2, 3, 4]
@@ -210,6 +211,6 @@ def test_an_act_that_is_undone_leaves_no_row(service: Service) -> None:
 
 
 def test_by_sha256_an_act_is_one_statement(service: Service) -> None:
-    with service.session() as session, service.statements() as sent:
+    with service.statements() as sent, service.session() as session:
         audit.record(session, "test", actor="test", subject="s", at=service.clock.now())
     assert len([statement for statement in sent if "audit" in statement]) == 1

@@ -74,7 +74,7 @@ def test_a_keyed_act_is_two_statements_and_the_key_is_asked_for_once_in_a_sessio
         return key
 
     info = audit.hashing(HMAC_SM3, source)
-    with unit_of_work(service.engine, info=info)() as session, service.statements() as sent:
+    with service.statements() as sent, unit_of_work(service.engine, info=info)() as session:
         for number in range(2):
             audit.record(session, "test", actor="test", subject=f"{number}", at=service.clock.now())
     assert len([statement for statement in sent if "audit" in statement]) == 4
@@ -83,7 +83,7 @@ def test_a_keyed_act_is_two_statements_and_the_key_is_asked_for_once_in_a_sessio
 
 def test_the_key_never_goes_to_the_database(service: Service, subject: str) -> None:
     secret = hmac_key(service).secret
-    with keyed(service)() as session, service.statements() as sent:
+    with service.statements() as sent, keyed(service)() as session:
         audit.record(session, "test", actor="test", subject="s", at=service.clock.now())
     assert sent
     assert secret.hex() not in "".join(sent)

@@ -8,12 +8,13 @@ from sqlalchemy import text
 
 from ehc.cards import states
 from ehc.cards import store as cards
+from ehc.cards.events import Words
 from ehc.cards.states import Move, Party
 from ehc.cards.store import Acting
 from ehc.clock import local_day
 from ehc.core.documents import Document
 from ehc.db import unit_of_work
-from ehc.issuer import accounts, changes, deaths, lifecycle
+from ehc.issuer import accounts, changes, closing, deaths, lifecycle
 from ehc.issuer.applications import Proof
 from ehc.issuer.registry import Registry
 from tests.contract.helpers import problem
@@ -29,7 +30,20 @@ STAFF = Acting("staff:1", Party.STAFF)
 def staff(service: Service, card_id: str, how: Move) -> None:
     with service.session() as session:
         card = cards.by_id(session, UUID(card_id))
-        lifecycle.apply(session, card, how, acting=STAFF, secrets=secrets_of(service), now=service.clock.now())
+        now, secrets = service.clock.now(), secrets_of(service)
+        lifecycle.apply(session, card, how, acting=STAFF, secrets=secrets, now=now, proved=how.fresh_proof)
+
+
+def stop(service: Service, card_id: str) -> None:
+    with service.session() as session:
+        card, words = cards.by_id(session, UUID(card_id)), Words("r")
+        lifecycle.stop(session, card, acting=STAFF, words=words, secrets=secrets_of(service), now=service.clock.now())
+
+
+def restore(service: Service, card_id: str) -> None:
+    with service.session() as session:
+        card, registry = cards.by_id(session, UUID(card_id)), Registry(secrets_of(service))
+        closing.restore(session, card, by=STAFF, words=Words("r"), registry=registry, now=service.clock.now())
 
 
 def move(service: Service, card_id: str, how: str, **more: Any) -> Any:
@@ -73,6 +87,55 @@ def test_nor_by_way_of_a_cancellation(service: Service) -> None:
     assert move(service, card_id, "cancel").status_code == 200
     for app in (service.app, service.other_app):
         assert problem(app.post("/v1/cards", person(1))) == (409, "held-by-staff")
+
+
+@pytest.mark.parametrize("how", ["suspend", "report-loss"])
+def test_what_the_holder_stopped_staff_hold_where_it_is(service: Service, how: str) -> None:
+    card_id = service.app.register(1)["card_id"]
+    move(service, card_id, how)
+    before = told(service.app.get(f"/v1/cards/{card_id}"))["status"]
+    stop(service, card_id)
+    assert told(service.app.get(f"/v1/cards/{card_id}"))["status"] == before
+    assert problem(move(service, card_id, "resume", proof=proof())) == (409, "held-by-staff")
+    move(service, card_id, "cancel")
+    assert problem(service.app.post("/v1/cards", person(1))) == (409, "held-by-staff")
+    restore(service, card_id)
+    assert service.app.register(1)["status"] == "active"
+
+
+def test_what_staff_cancelled_is_restored_by_staff_alone(service: Service) -> None:
+    card_id = service.app.register(1)["card_id"]
+    staff(service, card_id, states.CANCEL)
+    for app in (service.app, service.other_app):
+        assert problem(app.post("/v1/cards", person(1))) == (409, "held-by-staff")
+    restore(service, card_id)
+    again = service.app.register(1)
+    assert (again["card_id"], again["status"]) == (card_id, "active")
+
+
+def test_a_move_that_needs_a_proof_is_not_made_without(service: Service) -> None:
+    card_id = service.app.register(1)["card_id"]
+    staff(service, card_id, states.REPORT_LOSS)
+    with service.session() as session:
+        card, now = cards.by_id(session, UUID(card_id)), service.clock.now()
+        with pytest.raises(ValueError, match="proof"):
+            lifecycle.apply(session, card, states.RECOVER, acting=STAFF, secrets=secrets_of(service), now=now)
+
+
+@pytest.mark.parametrize("party", [Party.RESIDENT, Party.GUARDIAN, Party.AUTHORITY])
+def test_nobody_but_staff_revives_whom_a_notice_called_dead(service: Service, party: Party) -> None:
+    card_id = service.app.register(1)["card_id"]
+    die(service, Document("01", citizen_number(1)))
+    with service.session() as session:
+        card, by, now = cards.by_id(session, UUID(card_id)), Acting("x", party), service.clock.now()
+        for how in (states.REVIVE, states.RESTORE):
+            with pytest.raises(cards.Conflict):
+                lifecycle.apply(session, card, how, acting=by, secrets=secrets_of(service), now=now, proved=True)
+    service.clock.advance(1)
+    restore(service, card_id)
+    with service.session() as session:
+        newest = session.scalar(text("SELECT action FROM card_event ORDER BY at DESC, id DESC LIMIT 1"))
+    assert newest == "revived"
 
 
 @pytest.mark.parametrize("cancelled", [False, True])
@@ -133,6 +196,23 @@ def test_prints_and_static_codes_do_not_outlive_a_loss(service: Service) -> None
     assert service.terminal.scan(static(card))["reason"] == "static-not-allowed"
     assert patch(service, card_id, {"static_codes": True}).status_code == 200
     assert service.terminal.scan(printed)["reason"] == "expired"
+
+
+def test_a_reissue_is_a_loss_a_proof_and_another_print(service: Service) -> None:
+    """补卡: the card goes on under its ids; what others may hold of it is made anew."""
+    card = service.app.register(1)
+    card_id = card["card_id"]
+    allow_static(service, card)
+    old = [told(service.app.post(f"/v1/cards/{card_id}/codes", {"kind": "static"}))["code"], service.app.code(card_id)]
+    assert move(service, card_id, "report-loss").status_code == 200
+    assert move(service, card_id, "resume", proof=proof()).status_code == 200
+    service.clock.advance(2)
+    assert patch(service, card_id, {"static_codes": True}).status_code == 200
+    new = [told(service.app.post(f"/v1/cards/{card_id}/codes", {"kind": "static"}))["code"], service.app.code(card_id)]
+    assert [service.terminal.scan(code)["reason"] for code in old] == ["expired"] * 2
+    assert [service.terminal.scan(code)["outcome"] for code in new] == ["accepted"] * 2
+    again = told(service.app.get(f"/v1/cards/{card_id}"))
+    assert (again["card_id"], again["ehc_id"]) == (card_id, card["ehc_id"])
 
 
 def test_the_dead_do_not_come_back_by_way_of_a_cancelled_card(service: Service) -> None:

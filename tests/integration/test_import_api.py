@@ -295,7 +295,7 @@ def test_what_breaks_off_leaves_nothing_and_can_be_sent_again(
     assert send(sender, data + b'"x,01,1,1\n' * 3).status_code == 422
     assert count(service, "import_part") == count(service, "procrastinate_jobs") == 0
     tasks.run_import(place, accepted(send(sender, data)))
-    assert count(service, "card") == 100
+    assert count(service, "card") == 300
 
 
 def lose_job(service: Service, how: str) -> None:

@@ -87,7 +87,8 @@ def test_all_who_write_about_one_person_at_once_get_an_answer(service: Service) 
         seen = list(pool.map(run, acts))
     answers = sum(seen, Counter())
     assert set(answers) <= ANSWERS
-    assert answers[200] and answers[201]
+    assert answers[200]
+    assert answers[201]
 
 
 def test_an_account_is_closed_beside_all_of_them(service: Service) -> None:

@@ -93,7 +93,8 @@ class Hand:
         try:
             with self.service.session() as session:
                 card = cards.by_id(session, UUID(self.card_ids[serial]))
-                lifecycle.apply(session, card, how, acting=by, secrets=self.secrets, now=self.service.clock.now())
+                now = self.service.clock.now()
+                lifecycle.apply(session, card, how, acting=by, secrets=self.secrets, now=now, proved=True)
         except cards.Conflict:
             return
         self.made["resumed" if how is states.RECOVER else how.name] += 1

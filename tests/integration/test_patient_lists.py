@@ -190,7 +190,9 @@ def test_a_person_decides_on_who_waits(service: Service, bind: Bind, institution
             patient_reviews.bind(session, named.id, by="staff:8", secrets=secrets, now=now)
     assert ids_of(service, card) == ["P-1"]
     with service.session() as session:
-        left = session.execute(text("SELECT number, name, decision, decided_by FROM patient_review ORDER BY line")).all()
+        left = session.execute(
+            text("SELECT number, name, decision, decided_by FROM patient_review ORDER BY line")
+        ).all()
         acts = session.scalars(text("SELECT action FROM audit WHERE action LIKE 'patient-ids.review%'")).all()
     assert [tuple(one) for one in left] == [(None, None, "bound", "staff:7"), (None, None, "dismissed", "staff:7")]
     assert sorted(acts) == ["patient-ids.review-decided"] * 2 + ["patient-ids.review-read"]

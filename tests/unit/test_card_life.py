@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ehc.cards.states import MOVES, RESTORABLE, CardStatus, Effect, Move, Party
+from ehc.cards.states import MOVES, CardStatus, Effect, Move, Party
 
 PAGE = Path(__file__).parents[2] / "docs" / "card-life.md"
 BEGIN, END = "<!-- moves: made from ehc/cards/states.py -->\n", "<!-- /moves -->\n"
@@ -82,9 +82,7 @@ def _cells(how: Move) -> Iterator[str]:
 def _source(how: Move, status: CardStatus) -> str:
     if status is not CardStatus.CANCELLED:
         return str(status)
-    for_staff = sorted(how.causes - RESTORABLE)
-    told = ", ".join(sorted(how.causes & RESTORABLE)) + "".join(f"; {cause} by staff alone" for cause in for_staff)
-    return f"{status} ({told})"
+    return f"{status} ({', '.join(sorted(how.causes))})"
 
 
 def _ordered(states: Iterable[CardStatus]) -> list[CardStatus]:

@@ -33,7 +33,7 @@ SUBJECT = "cards"
 _AT_ONCE = 1000
 _PROVED = (
     "registered", "imported", "level-raised", "identity-changed", "document-linked", "approved", "applied-again",
-    "recovered", "restored",
+    "recovered", "restored", "revived",
 )  # fmt: skip
 """Events whose evidence proves who the holder is. A death notice's, or a family's, is about something else."""
 _PEOPLE = text("""
