@@ -5,6 +5,7 @@ import logging
 import traceback
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -61,7 +62,15 @@ TOLD: dict[str, Any] = {
     "day_limit": None,
 }
 NOTICE = Notice("B-1", NoticeKind.ENDED, START, NOW - timedelta(minutes=1))
-BOTTOM = object()
+
+
+class _Left(StrEnum):
+    """A member that is left out; with a name that is the same in every process."""
+
+    OUT = "left out"
+
+
+BOTTOM = _Left.OUT
 """Stands for a member that is not there."""
 NO_ANSWER: list[Any] = [[], None, "bound", {}, {"result": None}, {"result": ["ended"]}]
 NO_REASON: list[Any] = ["", "no", "FACTORS-MISMATCH", None, 1, ["account-state"], {}]
