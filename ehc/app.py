@@ -17,7 +17,7 @@ from ehc.access import api as access_api
 from ehc.access.clients import institution_names
 from ehc.access.tokens import Names, Tokens
 from ehc.binding import api as binding_api
-from ehc.binding import bank_api, bank_webhook, blacklist_api, patient_api, plastic_api, statuses
+from ehc.binding import bank_api, bank_numbers, bank_webhook, blacklist_api, patient_api, plastic_api, statuses
 from ehc.binding.deps import BindingDeps
 from ehc.clock import Clock, SystemClock, local_day
 from ehc.crypto.keys import KeyRing
@@ -41,7 +41,7 @@ from ehc.keystore.secret_keys import Secrets
 from ehc.keystore.signing_keys import DatedSigner
 from ehc.parties import bank_gateway, bank_key, identity_authority, sms_gateway
 from ehc.redis_link import RedisLink
-from ehc.settings import Settings
+from ehc.settings import Settings, SettingsError
 from ehc.verify import api as verify_api
 from ehc.verify.history import checks_of
 from ehc.verify.journal import Journal
@@ -207,11 +207,20 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
     app.register_blueprint(plastic_api.plastic_shared_blueprint(plastic))
     app.register_blueprint(blacklist_api.blacklist_blueprint(bindings, issuer=settings.issuer))
     app.register_blueprint(patient_api.patient_ids_blueprint(bindings))
+    _require_bins(settings)
     bank = bank_api.BankDeps(bindings, bank_gateway(settings, clock), most=settings.bank_accounts)
     app.register_blueprint(bank_api.bank_accounts_blueprint(bank))
     notices = bank_webhook.WebhookDeps(work, clock, bank_key(settings))
     app.register_blueprint(bank_webhook.bank_notices_blueprint(notices))
     app.register_blueprint(status.blueprint(about))
+
+
+def _require_bins(settings: Settings) -> None:
+    """Raises `SettingsError` for a table of bank issuer numbers that cannot be used."""
+    try:
+        bank_numbers.bins(settings.bank_bins_file)
+    except LookupError as error:
+        raise SettingsError(f"EHC_BANK_BINS_FILE: {error}") from None
 
 
 class Keys:

@@ -14,7 +14,10 @@ from pathlib import Path
 from ehc.errors import InvalidValue, Text
 
 _DIGITS = re.compile(r"\d{12,19}", re.ASCII)
+_PREFIX, _BANK = re.compile(r"\d{4,8}", re.ASCII), re.compile(r"[A-Z0-9]{2,16}", re.ASCII)
 _SPACES = re.compile(r"[ -]")
+
+KINDS = {"debit", "credit"}
 
 
 @dataclass(frozen=True)
@@ -76,18 +79,27 @@ def bins(table: Path | None = None) -> dict[str, Bin]:
     """The table by prefix. Raises `LookupError` for a file that is not such a table."""
     source = table if table is not None else files("ehc.binding") / "data" / "bank_bins.csv"
     try:
-        rows = list(csv.DictReader(source.read_text(encoding="utf-8").splitlines()))
-        return {
-            row["prefix"]: Bin(row["bank"], row["bank_zh"], row["kind"], int(row["length"]), row["luhn"] == "yes")
-            for row in rows
-        }
-    except (OSError, KeyError, ValueError, UnicodeDecodeError):
-        raise LookupError("the table of bank issuer numbers cannot be read; see docs/bank-gateway.md") from None
+        rows = list(csv.DictReader(source.read_text(encoding="utf-8").splitlines(), strict=True))
+        read = dict(_line(row) for row in rows)
+    except (OSError, csv.Error, KeyError, TypeError, ValueError):
+        read = {}
+    if not read or len(read) != len(rows):
+        raise LookupError("the table of bank issuer numbers cannot be read; see docs/bank-gateway.md")
+    return read
 
 
 def bank_name(bank: str, *, table: Path | None = None) -> str | None:
     """The Chinese name of a bank of the table."""
     return next((one.name for one in bins(table).values() if one.bank == bank), None)
+
+
+def _line(row: dict[str, str]) -> tuple[str, Bin]:
+    """A line of the table. Raises `KeyError`, `TypeError` or `ValueError`."""
+    if not (_PREFIX.fullmatch(row["prefix"]) and row["kind"] in KINDS and row["luhn"] in {"yes", "no"}):
+        raise ValueError
+    if not (_BANK.fullmatch(row["bank"]) and row["bank_zh"] and 12 <= int(row["length"]) <= 19):
+        raise ValueError
+    return row["prefix"], Bin(row["bank"], row["bank_zh"], row["kind"], int(row["length"]), row["luhn"] == "yes")
 
 
 def _wrong(code: str, chinese: str, english: str) -> InvalidValue:

@@ -114,9 +114,9 @@ def desk_of(service: Service) -> Iterator[Desk]:
 
 
 def rows(service: Service) -> list[dict[str, Any]]:
-    """Every account, the oldest first."""
+    """Every account, a guardian's first, then the oldest."""
     with service.session() as session:
-        found = session.execute(text("SELECT * FROM bank_account ORDER BY started_at, id"))
+        found = session.execute(text("SELECT * FROM bank_account ORDER BY payer, started_at, id"))
         return [dict(row) for row in found.mappings()]
 
 
