@@ -28,13 +28,14 @@ def test_a_cancellation_at_one_process_holds_for_the_next_scan_at_another(site: 
     site.launch()
     site.launch()
     app, beside, terminal = site.peer("app"), site.peer("app", 1), site.peer("terminal-0", 1)
-    for _ in range(TIMES // 2):
-        card = app.register()
+    for serial in range(TIMES // 2):
+        card = app.register(serial)
         path = f"/v1/cards/{card}"
         signed, other = beside.code(card), beside.code(card)
-        national = beside.post(f"{path}/codes", {"format": "national"}).body["code"]
+        issued = beside.post(f"{path}/codes", {"format": "national"})
+        assert issued.status == 201, issued.raw
         assert terminal.scan(signed).body["outcome"] == "accepted"
         assert app.post(f"{path}/cancel", {"reason": "r"}).status == 200
-        for code in (other, national):
+        for code in (other, issued.body["code"]):
             assert terminal.scan(code).body["reason"] == "card-cancelled"
         assert beside.post(f"{path}/codes", {}).body["code"] == "card-not-active"
