@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 from ehc import jobs
 from ehc.binding import bank_accounts
 from ehc.binding.bank_accounts import CODE_MINUTES, SETTLE, Begun, note, token_place
-from ehc.cards.bank_models import OPEN, BankAccountRow
+from ehc.cards.bank_models import OPEN, BankAccountRow, BankNoticeRow
+from ehc.cards.bindings import end_account
 from ehc.cards.models import CardRow
 from ehc.cards.states import CardStatus, Party
 from ehc.cards.store import Acting
@@ -28,11 +29,19 @@ from ehc.outside.bank_gateway import (
     BankAway,
     BankGateway,
     Factors,
+    NoticeKind,
     Refusal,
     Refused,
     Started,
     WrongCode,
 )
+
+ENDED_FOR = {
+    NoticeKind.ENDED: "bank-ended",
+    NoticeKind.LOST: "bank-card-lost",
+    NoticeKind.CLOSED: "bank-closed",
+}
+"""For what a binding ends after a notice."""
 
 _BREATH = timedelta(seconds=1)
 
@@ -134,6 +143,11 @@ def bind(
     _touch(row, now)
     session.flush()
     note(session, card, row, "bound", acting=acting, now=now)
+    over = (BankNoticeRow.start_request == row.start_request) & (BankNoticeRow.what != NoticeKind.LIMITS)
+    told = session.scalar(select(BankNoticeRow.what).where(over).order_by(BankNoticeRow.happened_at).limit(1))
+    if told is not None:  # the bank's notice that it is over overtook its word that it stands
+        end_account(session, row, why=ENDED_FOR[NoticeKind(told)], at=now)
+        note(session, card, row, "ended", acting=SYSTEM, now=now)
 
 
 def settle(desk: Desk, account_id: UUID, *, now: datetime) -> None:

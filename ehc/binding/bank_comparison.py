@@ -42,12 +42,14 @@ def compare(desk: Desk, *, now: datetime) -> BankComparisonRow:
     run = uuid7(now)
     with desk.work() as session:
         session.add(BankComparisonRow(id=run, begun_at=now, compared=0, differences=[]))
-    found: list[Difference] = []
+    differing: list[Agreement] = []
     after, compared, more = None, 0, True
     while more:
         page = desk.bank.agreements(after)
-        found += _theirs(desk, run, page.agreements, now)
+        differing += _differing(desk, run, page.agreements)
         after, more, compared = page.cursor, page.more, compared + len(page.agreements)
+    # only now: what is ended at the bank while its pages are read moves those behind it
+    found = [one for agreement in differing if (one := _repaired(desk, agreement, now)) is not None]
     found += _ours_alone(desk, run, now)
     found += _open(desk, now)
     with desk.work() as session:
@@ -62,44 +64,44 @@ def reports(session: Session, *, most: int = 30) -> list[BankComparisonRow]:
     return list(session.scalars(select(BankComparisonRow).order_by(BankComparisonRow.id.desc()).limit(most)))
 
 
-def _theirs(desk: Desk, run: UUID, agreements: Sequence[Agreement], now: datetime) -> list[Difference]:
-    """What the bank has, against ours."""
-    theirs = {one.start_request: one for one in agreements}
-    here = BankAccountRow.start_request.in_(theirs)
+def _differing(desk: Desk, run: UUID, agreements: Sequence[Agreement]) -> list[Agreement]:
+    """Those of a page that are not the same here."""
+    here = BankAccountRow.start_request.in_([one.start_request for one in agreements])
     held = select(BankAccountRow).where(here).order_by(BankAccountRow.id).with_for_update()
     with desk.work() as session:
         rows = {row.start_request: row for row in session.scalars(held)}
         session.execute(update(BankAccountRow).where(here).values(compared_in=run))
-    found = [_repaired(desk, rows.get(start), agreement, now) for start, agreement in theirs.items()]
-    return [one for one in found if one is not None]
+    same = {start for start, row in rows.items() if row.state == "bound"}
+    return [
+        one
+        for one in agreements
+        if one.start_request not in same or _terms(rows[one.start_request], desk) != _terms_of(one)
+    ]
 
 
-def _repaired(desk: Desk, row: BankAccountRow | None, agreement: Agreement, now: datetime) -> Difference | None:
+def _repaired(desk: Desk, agreement: Agreement, now: datetime) -> Difference | None:
     """What differs about one agreement, repaired in a transaction of its own."""
     start = agreement.start_request
-    if row is None or row.state in {"ended", "failed"}:
-        desk.bank.end(start, uuid7(now))
-        return Difference("only-at-bank", "ended at the bank", start)
-    if row.state == "bound" and _terms(row, desk) == _terms_of(agreement):
-        return None
     with desk.work() as session:
-        return _repaired_here(desk, session, agreement, now)
+        current = open_of(session, start)
+        if current is not None and current[0].state not in {"ended", "failed"}:
+            return _repaired_here(desk, session, current, agreement, now)
+    desk.bank.end(start, uuid7(now))
+    return Difference("only-at-bank", "ended at the bank", start)
 
 
-def _repaired_here(desk: Desk, session: Session, agreement: Agreement, now: datetime) -> Difference | None:
-    start, current = agreement.start_request, open_of(session, agreement.start_request)
-    if current is not None:
-        held, card = current
-        if held.state == "bound":
-            return _take_over(session, current, agreement, desk, now)
-        if held.state == "ending":
-            jobs.defer(session, END_AT_BANK, account_id=str(held.id))
-            return Difference("ends-here", "bank told again", start)
-        if held.state in OPEN:  # an answer that was lost, or a confirmation that arrived late
-            was = held.state
-            bind(session, card, held, agreement, acting=SYSTEM, secrets=desk.secrets(), now=now)
-            return Difference(f"unsettled-{was}", "bound here", start)
-    return None
+def _repaired_here(
+    desk: Desk, session: Session, current: tuple[BankAccountRow, CardRow], agreement: Agreement, now: datetime
+) -> Difference | None:
+    (row, card), start = current, agreement.start_request
+    if row.state == "bound":
+        return _take_over(session, current, agreement, desk, now)
+    if row.state == "ending":
+        jobs.defer(session, END_AT_BANK, queueing_lock=f"{END_AT_BANK}:{row.id}", account_id=str(row.id))
+        return Difference("ends-here", "bank told again", start)
+    was = row.state  # an answer that was lost, or a confirmation that arrived late
+    bind(session, card, row, agreement, acting=SYSTEM, secrets=desk.secrets(), now=now)
+    return Difference(f"unsettled-{was}", "bound here", start)
 
 
 def _take_over(

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from ehc.binding.bank_accounts import note, settle_later
-from ehc.binding.bank_calls import SYSTEM, Desk, ended, open_of
+from ehc.binding.bank_calls import ENDED_FOR, SYSTEM, Desk, ended, open_of
 from ehc.cards.bank_models import BankAccountRow, BankDayRow, BankNoticeRow
 from ehc.cards.bindings import end_account
 from ehc.cards.models import CardRow
@@ -85,10 +85,10 @@ def _apply(session: Session, row: BankAccountRow, card: CardRow, notice: Notice,
         row.changed_at, row.version = now, row.version + 1
         note(session, card, row, "limits-changed", acting=SYSTEM, now=now)
     elif notice.what is NoticeKind.LOST:  # the agreement may stand at the bank: it is taken back
-        end_account(session, row, why="bank-card-lost", at=now)
+        end_account(session, row, why=ENDED_FOR[notice.what], at=now)
         note(session, card, row, "ended", acting=SYSTEM, now=now)
     else:
-        ended(session, card, row, why=f"bank-{notice.what}", acting=SYSTEM, now=now)
+        ended(session, card, row, why=ENDED_FOR[notice.what], acting=SYSTEM, now=now)
     return "applied"
 
 
