@@ -178,7 +178,7 @@ def test_who_sees_which(service: Service) -> None:
     there = again(service, card, at=service.second_terminal)
 
     def seen(api: Any, query: str = "") -> list[str]:
-        return [one["kind"] for one in told(api.get(path(card) + query))["items"]]
+        return sorted(one["kind"] for one in told(api.get(path(card) + query))["items"])
 
     both = ["resident-health-card", "visit-card"]
     assert seen(service.app) == both
