@@ -52,7 +52,7 @@ def test_a_token_is_told_with_its_life_and_scopes(shared: Service) -> None:
     answer = ask(shared, GRANT | vars(shared.app.credentials))
     assert answer.status_code == 200
     told = answered(answer)
-    assert (told["token_type"], told["expires_in"], told["scope"]) == ("Bearer", 600, "cards codes")
+    assert (told["token_type"], told["expires_in"], told["scope"]) == ("Bearer", 600, "bindings cards codes")
     assert set(told) == {"access_token", "token_type", "expires_in", "scope"}
     assert (answer.headers["Cache-Control"], answer.headers["Pragma"]) == ("no-store", "no-cache")
     claims = jwt.decode(told["access_token"], options={"verify_signature": False})
@@ -161,7 +161,7 @@ def test_a_form_is_bounded(shared: Service, size: int, status: int) -> None:
 
 @pytest.mark.parametrize(
     ("asked", "given"),
-    [("cards", "cards"), ("codes cards", "cards codes"), ("cards cards", "cards"), ("", "cards codes")],
+    [("cards", "cards"), ("codes cards", "cards codes"), ("cards cards", "cards"), ("", "bindings cards codes")],
 )
 def test_a_token_is_narrowed_to_the_scopes_asked_for(shared: Service, asked: str, given: str) -> None:
     answer = ask(shared, GRANT | {"scope": asked} | vars(shared.app.credentials))
