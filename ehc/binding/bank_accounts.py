@@ -19,7 +19,7 @@ from ehc.binding.bank_numbers import AccountNumber
 from ehc.binding.proofs import AlreadyBound, HolderMismatch, NoSuchBinding
 from ehc.cards import binding_events as events
 from ehc.cards.bank_models import HELD, BankAccountRow
-from ehc.cards.binding_events import BindingKind
+from ehc.cards.binding_events import BindingKind, Why
 from ehc.cards.bindings import end_account
 from ehc.cards.models import CardRow
 from ehc.cards.states import Kind
@@ -184,17 +184,24 @@ def make_default(session: Session, card: CardRow, account_id: UUID, *, acting: A
 
 
 def end(
-    session: Session, card: CardRow, account_id: UUID, *, why: str, acting: Acting, now: datetime
+    session: Session,
+    card: CardRow,
+    account_id: UUID,
+    *,
+    why: str,
+    acting: Acting,
+    now: datetime,
+    words: Why | None = None,
 ) -> BankAccountRow:
     """End a binding: it pays nothing from now on, and the bank is told by a job. Ending twice is ending once.
 
-    The card may be in any state. Raises `NoSuchBinding`.
+    The card may be in any state. `words` are people's, kept sealed. Raises `NoSuchBinding`.
     """
     session.execute(select(CardRow.serial).where(CardRow.serial == card.serial).with_for_update(key_share=True))
     account = of_card(session, card, account_id)
     if account.state not in {"ending", "ended", "failed"}:
         end_account(session, account, why=why, at=now)
-        note(session, card, account, "ended", acting=acting, now=now)
+        note(session, card, account, "ended", acting=acting, now=now, words=words)
     return account
 
 
@@ -204,10 +211,23 @@ def of_card(session: Session, card: CardRow, account_id: UUID) -> BankAccountRow
     found = select(BankAccountRow).where(mine).with_for_update().execution_options(populate_existing=True)
     account = session.scalars(found).one_or_none()
     if account is None:
-        raise NoSuchBinding(
-            Text("没有这项绑定，或本客户端无权查看。", "There is no such binding, or you may not see it.")
-        )
+        raise _no_such_binding()
     return account
+
+
+def card_of(session: Session, account_id: UUID) -> CardRow:
+    """The card that an account is on, for staff. Raises `NoSuchBinding`."""
+    mine = select(CardRow).join(BankAccountRow, BankAccountRow.card_serial == CardRow.serial)
+    card = session.scalars(mine.where(BankAccountRow.id == account_id)).one_or_none()
+    if card is None:
+        raise _no_such_binding()
+    return card
+
+
+def history_of(session: Session, card: CardRow) -> list[BankAccountRow]:
+    """Every account that was ever on a card, or about to be, the oldest first."""
+    mine = select(BankAccountRow).where(BankAccountRow.card_serial == card.serial)
+    return list(session.scalars(mine.order_by(BankAccountRow.id)))
 
 
 def listed(session: Session, card: CardRow) -> list[BankAccountRow]:
@@ -222,10 +242,11 @@ def settle_later(session: Session, account: BankAccountRow, *, now: datetime) ->
 
 
 def note(
-    session: Session, card: CardRow, account: BankAccountRow, action: str, *, acting: Acting, now: datetime
-) -> None:
+    session: Session, card: CardRow, account: BankAccountRow, action: str, *, acting: Acting, now: datetime,
+    words: Why | None = None,
+) -> None:  # fmt: skip
     """Write a change of an account into the card's history and the audit log."""
-    events.note(session, card, BindingKind.BANK_ACCOUNT, account.id, action, acting=acting, at=now)
+    events.note(session, card, BindingKind.BANK_ACCOUNT, account.id, action, acting=acting, at=now, why=words)
 
 
 def number_index(number: AccountNumber, secrets: Secrets) -> bytes:
@@ -253,6 +274,10 @@ def _again(known: BankAccountRow, now: datetime) -> BankAccountRow:
     if known.state == "bound":
         raise AlreadyBound(Text("该账户已绑定在本卡上。", "This account is bound to this card already."))
     raise pending()
+
+
+def _no_such_binding() -> NoSuchBinding:
+    return NoSuchBinding(Text("没有这项绑定，或本客户端无权查看。", "There is no such binding, or you may not see it."))
 
 
 def _changed(account: BankAccountRow, now: datetime) -> None:

@@ -2,6 +2,7 @@
 
 import click
 
+from ehc.commands.bank import bank
 from ehc.commands.patients import patients
 from ehc.commands.plastic import plastic_cards
 
@@ -11,5 +12,5 @@ def bindings() -> None:
     """绑定 · plastic cards, hospital patient ids, bank accounts."""
 
 
-for group in (patients, plastic_cards):
+for group in (bank, patients, plastic_cards):
     bindings.add_command(group)
