@@ -14,6 +14,7 @@ from ehc.binding import tasks
 from ehc.dev.simulators.controls import Controls
 from ehc.issuer import tasks as issuer_tasks
 from ehc.place import Place
+from ehc.settings import SettingsError
 from tests.contract.helpers import at_once, elsewhere, problem, wrong
 from tests.integration.outside import asking, outside, place, simulators
 from tests.support import families
@@ -510,3 +511,10 @@ def test_an_operators_own_table_of_banks_counts(asking: Service, outside: Contro
     assert wrong(start(api, card)) == [("/account_number", "account-bank-unknown")]
     with flask.app_context():
         database.engine.dispose()
+
+
+def test_a_table_of_banks_that_cannot_be_used_stops_the_service_at_its_start(asking: Service, tmp_path: Path) -> None:
+    table = tmp_path / "bins.csv"
+    table.write_text("prefix,length,bank,bank_zh,kind,luhn\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match="EHC_BANK_BINS_FILE"):
+        create_app(replace(asking.settings, bank_bins_file=table), clock=asking.clock)
