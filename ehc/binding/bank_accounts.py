@@ -160,7 +160,7 @@ def begin_confirming(session: Session, card: CardRow, account_id: UUID, *, now: 
             Text("该绑定未在等待验证码，请重新发起绑定。", "This binding does not wait for a code. Start it anew.")
         )
     account.state, account.confirm_request = "confirming", uuid7(now)
-    _changed(account, now)
+    account.touch(now)
     session.flush()
     settle_later(session, account, now=now)
     return account
@@ -177,7 +177,7 @@ def make_default(session: Session, card: CardRow, account_id: UUID, *, acting: A
     mine = (BankAccountRow.card_serial == card.serial) & BankAccountRow.is_default
     session.execute(update(BankAccountRow).where(mine).values(is_default=False))
     account.is_default = True
-    _changed(account, now)
+    account.touch(now)
     session.flush()
     note(session, card, account, "made-default", acting=acting, now=now)
     return account
@@ -278,10 +278,6 @@ def _again(known: BankAccountRow, now: datetime) -> BankAccountRow:
 
 def _no_such_binding() -> NoSuchBinding:
     return NoSuchBinding(Text("没有这项绑定，或本客户端无权查看。", "There is no such binding, or you may not see it."))
-
-
-def _changed(account: BankAccountRow, now: datetime) -> None:
-    account.changed_at, account.version = now, account.version + 1
 
 
 def _payer(

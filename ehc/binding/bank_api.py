@@ -233,7 +233,7 @@ def _in_turn(deps: BankDeps, card_id: UUID, act: Callable[[Session, CardRow, Act
     who = caller()
     with deps.base.work() as session:
         card, party = cards.granted_as(session, card_id, who.id, at=deps.base.clock.now())
-        return act(session, card, Acting(f"{who.kind}:{who.id}", party))
+        return act(session, card, cards.acting(who, party))
 
 
 def _out(deps: BankDeps, row: BankAccountRow) -> dict[str, Any]:

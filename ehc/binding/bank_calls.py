@@ -114,7 +114,7 @@ def confirmed(
         _fail(session, card, row, Refusal.CODE_EXPIRED, now)
     elif isinstance(answer, WrongCode):
         row.state, row.tries = "started", row.tries + 1
-        _touch(row, now)
+        row.touch(now)
         note(session, card, row, "code-refused", acting=acting, now=now)
     else:
         _fail(session, card, row, answer.why, now)
@@ -140,7 +140,7 @@ def bind(
     others = (BankAccountRow.card_serial == row.card_serial) & (BankAccountRow.state == "bound")
     first = session.scalar(select(BankAccountRow.id).where(others, BankAccountRow.id != row.id).limit(1)) is None
     row.is_default = first and card.status == CardStatus.ACTIVE
-    _touch(row, now)
+    row.touch(now)
     session.flush()
     note(session, card, row, "bound", acting=acting, now=now)
     over = (BankNoticeRow.start_request == row.start_request) & (BankNoticeRow.what != NoticeKind.LIMITS)
@@ -202,7 +202,7 @@ def ended(session: Session, card: CardRow, row: BankAccountRow, *, why: str, act
     told_of = row.state == "ending"
     row.state, row.is_default, row.ended_for, row.ended_at = "ended", False, why, now
     row.number_index = row.token = None
-    _touch(row, now)
+    row.touch(now)
     session.flush()
     note(session, card, row, "ended-at-bank" if told_of else "ended", acting=acting, now=now)
 
@@ -223,7 +223,7 @@ def _open(session: Session, account_id: UUID) -> tuple[BankAccountRow, CardRow]:
 
 def _fail(session: Session, card: CardRow, row: BankAccountRow, why: str, now: datetime) -> None:
     row.state, row.failed_for, row.ended_at, row.number_index = "failed", str(why), now, None
-    _touch(row, now)
+    row.touch(now)
     session.flush()
     note(session, card, row, "failed", acting=SYSTEM, now=now)
 
@@ -231,9 +231,5 @@ def _fail(session: Session, card: CardRow, row: BankAccountRow, why: str, now: d
 def _wait_for_code(session: Session, row: BankAccountRow, seconds: int, now: datetime) -> None:
     row.state = "started"
     row.expires_at = now + timedelta(seconds=min(seconds, CODE_MINUTES * 60))
-    _touch(row, now)
+    row.touch(now)
     jobs.defer(session, SETTLE, at=row.expires_at + _BREATH, account_id=str(row.id))  # or the number stays taken
-
-
-def _touch(row: BankAccountRow, now: datetime) -> None:
-    row.changed_at, row.version = now, row.version + 1

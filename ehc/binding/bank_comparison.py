@@ -114,7 +114,7 @@ def _take_over(
     row.single_limit, row.day_limit = agreement.single_limit, agreement.day_limit
     row.bank, row.kind, row.last4 = agreement.bank, agreement.kind, agreement.last4
     row.token = desk.secrets().sealer.seal(agreement.token, token_place(row.id))
-    row.changed_at, row.version = now, row.version + 1
+    row.touch(now)
     session.flush()
     note(session, card, row, "limits-changed", acting=SYSTEM, now=now)
     return Difference("other-terms", "taken over", row.start_request)

@@ -82,7 +82,7 @@ def _apply(session: Session, row: BankAccountRow, card: CardRow, notice: Notice,
         return "nothing-to-do"
     if notice.what is NoticeKind.LIMITS:
         row.single_limit, row.day_limit = notice.single_limit, notice.day_limit
-        row.changed_at, row.version = now, row.version + 1
+        row.touch(now)
         note(session, card, row, "limits-changed", acting=SYSTEM, now=now)
     elif notice.what is NoticeKind.LOST:  # the agreement may stand at the bank: it is taken back
         end_account(session, row, why=ENDED_FOR[notice.what], at=now)

@@ -133,11 +133,10 @@ def seen_by(session: Session, card_id: UUID, who: Caller, deps: BindingDeps) -> 
 
     What a terminal sees of it is for the caller to limit to its institution. Raises `NoSuchCard`.
     """
-    actor = f"{who.kind}:{who.id}"
     if who.kind is ClientKind.TERMINAL:
-        return cards.by_id(session, card_id), Acting(actor, Party.STAFF)
+        return cards.by_id(session, card_id), cards.acting(who, Party.STAFF)
     card, party = cards.granted_as(session, card_id, who.id, at=deps.clock.now())
-    return card, Acting(actor, party)
+    return card, cards.acting(who, party)
 
 
 def _answer(session: Session, deps: BindingDeps, row: PatientIdRow, status: int) -> Answer:

@@ -95,7 +95,7 @@ def bind(
         raise _in_place()
     row = add(session, card, wanted, institution_id, index, source="check", secrets=secrets, now=now)
     row.verification_id = verification_id
-    _note(session, card, row, "bound", acting=_staff(caller), now=now)
+    _note(session, card, row, "bound", acting=cards.acting(caller, Party.STAFF), now=now)
     return row, True
 
 
@@ -132,8 +132,8 @@ def change(
     following = add(session, card, new, institution_id, next_index, source="change", secrets=secrets, now=now)
     row.replaced_by = following.id
     session.flush()
-    _note(session, card, row, _ENDED[how], acting=_staff(caller), now=now)
-    _note(session, card, following, "bound", acting=_staff(caller), now=now)
+    _note(session, card, row, _ENDED[how], acting=cards.acting(caller, Party.STAFF), now=now)
+    _note(session, card, following, "bound", acting=cards.acting(caller, Party.STAFF), now=now)
     return following
 
 
@@ -241,10 +241,6 @@ def _in_place() -> PatientIdInPlace:
             "The card has another id of this type here. Merge, split or end that one first.",
         )
     )
-
-
-def _staff(caller: Caller) -> Acting:
-    return Acting(f"terminal:{caller.id}", Party.STAFF)
 
 
 def _note(session: Session, card: CardRow, row: PatientIdRow, action: str, *, acting: Acting, now: datetime) -> None:

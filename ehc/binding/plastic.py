@@ -58,7 +58,7 @@ class Desk:
     @property
     def acting(self) -> Acting:
         """The terminal, as staff."""
-        return Acting(f"terminal:{self.caller.id}", Party.STAFF)
+        return cards.acting(self.caller, Party.STAFF)
 
 
 def read_number(kind: PlasticKind, text: str) -> str:

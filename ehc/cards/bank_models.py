@@ -76,6 +76,10 @@ class BankAccountRow(Base):
     changed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     version: Mapped[int] = mapped_column(BigInteger, default=1)
 
+    def touch(self, at: datetime) -> None:
+        """Say that the row is written: who read it before, such as a job that asks the bank, finds another version."""
+        self.changed_at, self.version = at, self.version + 1
+
 
 class BankNoticeRow(Base):
     """Something that the bank told by itself, by webhook or in a daily file: once, however often it tells it."""

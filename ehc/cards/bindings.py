@@ -75,7 +75,8 @@ def end_all(session: Session, card: CardRow, *, why: str, acting: Acting, sealer
 def end_account(session: Session, account: BankAccountRow, *, why: str, at: datetime) -> None:
     """Begin to end a bank account's binding: from now on it pays nothing, and a job tells the bank. Writes no event."""
     account.state, account.is_default, account.ended_for = "ending", False, why
-    account.end_request, account.changed_at, account.version = uuid7(at), at, account.version + 1
+    account.end_request = uuid7(at)
+    account.touch(at)
     session.flush()
     jobs.defer(session, END_AT_BANK, account_id=str(account.id))
 

@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from ehc import audit
+from ehc.callers import Caller
 from ehc.cards.models import CardRow, GrantRow
 from ehc.cards.states import LIVE, CardStatus, Kind, Level, Move, Party
 from ehc.errors import EhcError, Text
@@ -45,6 +46,11 @@ class Acting:
 
     actor: str
     party: Party
+
+
+def acting(caller: Caller, party: Party = Party.RESIDENT) -> Acting:
+    """A client of the service, acting in a part."""
+    return Acting(f"{caller.kind}:{caller.id}", party)
 
 
 def granted(session: Session, card_id: UUID, client_id: UUID, *, at: datetime) -> CardRow:

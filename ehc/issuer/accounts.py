@@ -30,14 +30,14 @@ from ehc.cards.states import (
     Party,
     outranks,
 )
-from ehc.cards.store import Acting
+from ehc.cards.store import Acting, acting
 from ehc.core.documents import Document
 from ehc.core.ids import uuid7
 from ehc.errors import EhcError, Text
 from ehc.issuer import death_notices, family_links, family_traces, lifecycle, majority, phone_proofs, proofs
 from ehc.issuer.applications import Application
 from ehc.issuer.proofs import Weighed
-from ehc.issuer.registry import Registry, acting, national_ids, open_ids
+from ehc.issuer.registry import Registry, national_ids, open_ids
 from ehc.keystore.secret_keys import Secrets
 from ehc.residents import store as residents
 from ehc.residents.models import DocumentRow, ResidentRow

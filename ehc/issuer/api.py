@@ -12,6 +12,7 @@ from ehc.callers import Scope
 from ehc.cards import store as cards
 from ehc.cards.models import CardRow
 from ehc.cards.states import CANCEL, REPORT_LOSS, SUSPEND, CardStatus, Move
+from ehc.cards.store import acting
 from ehc.clock import local_day
 from ehc.errors import EhcError, InvalidValue, Text
 from ehc.issuer import accounts, changes, consents, lifecycle, linking, proofs, recovery
@@ -20,7 +21,7 @@ from ehc.issuer.applications import Application, inside, read_person
 from ehc.issuer.deps import IssuerDeps
 from ehc.issuer.metrics import REGISTRATIONS
 from ehc.issuer.proofs import Weighed
-from ehc.issuer.registry import Registry, acting
+from ehc.issuer.registry import Registry
 from ehc.issuer.rights_schemas import given
 from ehc.issuer.schemas import (
     CardOut,

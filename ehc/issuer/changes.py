@@ -20,7 +20,7 @@ from ehc.cards import events
 from ehc.cards import store as cards
 from ehc.cards.models import AliasRow, CardRow
 from ehc.cards.states import CardStatus, Party
-from ehc.cards.store import Acting
+from ehc.cards.store import Acting, acting
 from ehc.core.documents import Document, citizen_facts, read_document
 from ehc.core.ids import uuid7
 from ehc.core.names import normal_name
@@ -30,7 +30,7 @@ from ehc.issuer import accounts, family, family_links, lifecycle, majority, phon
 from ehc.issuer.accounts import Account
 from ehc.issuer.applications import Proof
 from ehc.issuer.proofs import Weighed
-from ehc.issuer.registry import Registry, acting, national_ids
+from ehc.issuer.registry import Registry, national_ids
 from ehc.keystore.secret_keys import Secrets
 from ehc.residents import store as residents
 from ehc.residents.models import DocumentRow, ResidentRow

@@ -16,10 +16,10 @@ from ehc.cards import store as cards
 from ehc.cards.events import Words
 from ehc.cards.models import CardRow
 from ehc.cards.states import CLOSE, RESTORABLE, RESTORE, REVIVE, Cause
-from ehc.cards.store import Acting
+from ehc.cards.store import Acting, acting
 from ehc.clock import local_day
 from ehc.issuer import accounts, consents, corrections, family_links, lifecycle, retention, rights
-from ehc.issuer.registry import Registry, acting
+from ehc.issuer.registry import Registry
 from ehc.residents import store as residents
 from ehc.residents.consents import Purpose
 from ehc.residents.models import DocumentRow, ResidentRow

@@ -20,7 +20,7 @@ from ehc.callers import Caller
 from ehc.cards import store as cards
 from ehc.cards.models import CardRow
 from ehc.cards.states import LIVE, CardStatus, Level, Party
-from ehc.cards.store import Acting
+from ehc.cards.store import Acting, acting
 from ehc.clock import local_day
 from ehc.core.documents import citizen_facts, read_document
 from ehc.core.ids import uuid7
@@ -32,7 +32,7 @@ from ehc.issuer import accounts, changes, family_links
 from ehc.issuer.applications import Proof
 from ehc.issuer.models import CorrectionRow
 from ehc.issuer.proofs import Weighed
-from ehc.issuer.registry import Registry, acting
+from ehc.issuer.registry import Registry
 from ehc.keystore.secret_keys import Secrets
 from ehc.residents.store import Person
 

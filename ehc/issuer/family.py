@@ -18,7 +18,7 @@ from ehc.cards import store as cards
 from ehc.cards.events import Words
 from ehc.cards.models import CardRow, GrantRow
 from ehc.cards.states import CardStatus, Kind, Level, Party
-from ehc.cards.store import Acting
+from ehc.cards.store import Acting, acting
 from ehc.core.ids import uuid7
 from ehc.errors import EhcError, Text
 from ehc.issuer import accounts, family_links, majority, newborns, phone_proofs
@@ -26,7 +26,7 @@ from ehc.issuer.accounts import Account
 from ehc.issuer.applications import Proof
 from ehc.issuer.newborns import Newborn
 from ehc.issuer.proofs import Weighed
-from ehc.issuer.registry import Registry, acting
+from ehc.issuer.registry import Registry
 from ehc.residents import store as residents
 from ehc.residents.models import FamilyLinkRow, ResidentRow
 from ehc.residents.store import Person

@@ -12,11 +12,10 @@ from ehc.cards import store as cards
 from ehc.cards.events import Words
 from ehc.cards.models import CardRow
 from ehc.cards.states import Party
-from ehc.cards.store import Acting
+from ehc.cards.store import Acting, acting
 from ehc.errors import EhcError, Text
 from ehc.issuer import family_links
 from ehc.issuer.family import holder_only
-from ehc.issuer.registry import acting
 from ehc.keystore.secret_keys import Secrets
 from ehc.residents import store as residents
 from ehc.residents.models import FamilyLinkRow, ResidentRow

@@ -32,9 +32,9 @@ from ehc.cards.states import (
     Party,
 )
 from ehc.cards.store import Acting
+from ehc.cards.store import acting as acting_for
 from ehc.errors import EhcError, Text
 from ehc.issuer import family_links
-from ehc.issuer.registry import acting as acting_for
 from ehc.keystore.secret_keys import Secrets
 
 _STAFF = "staff"

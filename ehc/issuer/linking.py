@@ -18,12 +18,12 @@ from ehc.cards import events
 from ehc.cards import store as cards
 from ehc.cards.models import CardRow, GrantRow
 from ehc.cards.states import JOIN, LIVE, CardStatus, Cause, Kind, Party
-from ehc.cards.store import Acting
+from ehc.cards.store import Acting, acting
 from ehc.core.documents import CITIZEN_ID
 from ehc.errors import Text
 from ehc.issuer import accounts, changes, consents, family_links, lifecycle, proofs, rights
 from ehc.issuer.proofs import Weighed
-from ehc.issuer.registry import Registry, acting
+from ehc.issuer.registry import Registry
 from ehc.residents import store as residents
 from ehc.residents.models import DocumentRow, ResidentRow
 from ehc.residents.store import Person

@@ -16,13 +16,13 @@ from sqlalchemy.orm import Session
 
 from ehc import audit
 from ehc.callers import Caller
+from ehc.cards.store import acting
 from ehc.core.ids import uuid7
 from ehc.core.phones import is_mobile, normal_phone
 from ehc.crypto.sealed import BlindIndex
 from ehc.db import UnitOfWork
 from ehc.errors import EhcError, InvalidValue, Text
 from ehc.issuer.models import PhoneProofRow
-from ehc.issuer.registry import acting
 from ehc.keystore.secret_keys import Secrets
 from ehc.outside.sms_gateway import SmsGateway
 

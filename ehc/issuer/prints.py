@@ -19,7 +19,7 @@ from ehc.cards import store as cards
 from ehc.cards.code_models import PrintRow
 from ehc.cards.models import CardRow
 from ehc.cards.states import CardStatus
-from ehc.cards.store import Acting
+from ehc.cards.store import Acting, acting
 from ehc.clock import local_day
 from ehc.codes.cti import CtiKey
 from ehc.codes.minting import mint
@@ -32,7 +32,7 @@ from ehc.issuer import lifecycle
 from ehc.issuer.accounts import Account, document_of
 from ehc.issuer.codes import Code, require_codes
 from ehc.issuer.printing import Printed
-from ehc.issuer.registry import acting, place
+from ehc.issuer.registry import place
 from ehc.keystore.models import SigningKeyRow
 from ehc.keystore.secret_keys import Secrets
 

@@ -10,10 +10,10 @@ from ehc.cards import store as cards
 from ehc.cards.events import Words
 from ehc.cards.models import CardRow
 from ehc.cards.states import RECOVER, RESUME, CardStatus
+from ehc.cards.store import acting
 from ehc.errors import EhcError, Text
 from ehc.issuer import accounts, lifecycle, proofs
 from ehc.issuer.proofs import Weighed
-from ehc.issuer.registry import acting
 from ehc.keystore.secret_keys import Secrets
 from ehc.residents import store as residents
 from ehc.residents.models import ResidentRow

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from ehc.callers import Caller
 from ehc.cards.models import CardRow
-from ehc.cards.states import CardStatus, Level, Party
-from ehc.cards.store import Acting
+from ehc.cards.states import CardStatus, Level
 from ehc.codes import national
 from ehc.core.documents import Document
 from ehc.keystore.secret_keys import Secrets
@@ -72,11 +70,6 @@ def open_ids(card: CardRow, secrets: Secrets) -> tuple[str | None, str | None]:
 def place(column: str, card_id: UUID) -> str:
     """Where an id of a card is sealed."""
     return f"card.{column}:{card_id}"
-
-
-def acting(caller: Caller, party: Party = Party.RESIDENT) -> Acting:
-    """A client of the service, acting in a part."""
-    return Acting(f"{caller.kind}:{caller.id}", party)
 
 
 Registries = Callable[[], Registry]

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from ehc import audit
 from ehc.callers import Scope
 from ehc.cards import store as cards
+from ehc.cards.store import acting
 from ehc.errors import EhcError
 from ehc.issuer import closing, consents, corrections, rights
 from ehc.issuer.acts import LOG_READ, Look
@@ -17,7 +18,6 @@ from ehc.issuer.api import if_match
 from ehc.issuer.corrections import Field
 from ehc.issuer.deps import IssuerDeps
 from ehc.issuer.export_schemas import ExportOut, export_out
-from ehc.issuer.registry import acting
 from ehc.issuer.rights import Checks, InstitutionNames, client_names, client_of
 from ehc.issuer.rights_schemas import (
     AccessLogOut,

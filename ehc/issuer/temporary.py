@@ -20,7 +20,7 @@ from ehc.cards import events
 from ehc.cards import store as cards
 from ehc.cards.models import CardRow
 from ehc.cards.states import EXPIRE, LIVE, CardStatus, Cause, Kind, Level, Party
-from ehc.cards.store import Acting
+from ehc.cards.store import Acting, acting
 from ehc.clock import local_day
 from ehc.codes.temporary_text import make_temporary
 from ehc.core.ids import uuid7
@@ -28,7 +28,7 @@ from ehc.core.names import normal_name
 from ehc.db import UnitOfWork
 from ehc.errors import InvalidValue, Text
 from ehc.issuer import lifecycle, linking
-from ehc.issuer.registry import Registry, acting
+from ehc.issuer.registry import Registry
 from ehc.keystore.secret_keys import Secrets
 from ehc.residents import store as residents
 from ehc.residents.store import Person

@@ -26,6 +26,7 @@ from ehc.outside.bank_gateway import (
     Status,
     WrongCode,
 )
+from ehc.outside.members import member, text, whole
 from ehc.outside.signed_http import Misshapen, NoAnswer, PartyKey, SignedParty
 
 PAGE = 100
@@ -70,7 +71,7 @@ class HttpBankGateway:
 
         def read(answer: dict[str, Any]) -> Started | Refused:
             if answer.get("result") == "started":
-                return Started(_whole(answer, "seconds", 1, _MOST_SECONDS))
+                return Started(whole(answer, "seconds", 1, _MOST_SECONDS))
             return _refused(answer)
 
         return self._ask("/v1/bindings/start", question, read)
@@ -83,7 +84,7 @@ class HttpBankGateway:
             if answer.get("result") == "bound":
                 return _agreement(answer.get("agreement"), start_request)
             if answer.get("result") == "wrong-code":
-                return WrongCode(_whole(answer, "tries_left", 0, 99))
+                return WrongCode(whole(answer, "tries_left", 0, 99))
             return _refused(answer)
 
         return self._ask("/v1/bindings/confirm", question, read)
@@ -107,7 +108,7 @@ class HttpBankGateway:
             if state is AtBank.REFUSED:
                 return Status(state, why=_one_of(answer, "reason", Refusal))
             return Status(
-                state, seconds=_whole(answer, "seconds", 0, _MOST_SECONDS) if state is AtBank.STARTED else None
+                state, seconds=whole(answer, "seconds", 0, _MOST_SECONDS) if state is AtBank.STARTED else None
             )
 
         return self._ask("/v1/bindings/status", {"start_request": start_request}, read)
@@ -120,7 +121,7 @@ class HttpBankGateway:
             notices: list[Notice] = []
             unreadable: list[str] = []
             for one in told:
-                notice_id = _text(one, "notice_id", _ID)
+                notice_id = text(one, "notice_id", _ID)
                 try:
                     notices.append(read_notice(one, now=self._clock.now()))
                 except Misshapen:  # it must not stop those behind it
@@ -153,28 +154,29 @@ def read_notice(told: object, *, now: datetime) -> Notice:
     if happened > now + timedelta(minutes=5):
         raise Misshapen
     single, day = _limits(told) if what is NoticeKind.LIMITS else (None, None)
-    return Notice(_text(told, "notice_id", _ID), what, _uuid(told, "start_request"), happened, single, day)
+    return Notice(text(told, "notice_id", _ID), what, _uuid(told, "start_request"), happened, single, day)
 
 
 def _agreement(told: object, start_request: UUID | None) -> Agreement:
     """An agreement; of this start, where one is given. Raises `Misshapen`."""
     named = _uuid(told, "start_request")
-    kind = _text(told, "kind")
+    kind = text(told, "kind")
     if (start_request is not None and named != start_request) or kind not in {"debit", "credit"}:
         raise Misshapen
-    token, bank, last4 = _text(told, "token", _TOKEN), _text(told, "bank", _BANK), _text(told, "last4", _LAST4)
+    token, bank, last4 = text(told, "token", _TOKEN), text(told, "bank", _BANK), text(told, "last4", _LAST4)
     return Agreement(named, token, bank, kind, last4, *_limits(told))
 
 
 def _limits(told: object) -> tuple[int | None, int | None]:
     single, day = (
-        None if _get(told, name) is None else _whole(told, name, 0, _MOST_FEN) for name in ("single_limit", "day_limit")
+        None if member(told, name) is None else whole(told, name, 0, _MOST_FEN)
+        for name in ("single_limit", "day_limit")
     )
     return single, day
 
 
 def _page(answer: dict[str, Any], name: str, after: str | None) -> tuple[list[Any], str, bool]:
-    told, more, cursor = answer.get(name), answer.get("more"), _text(answer, "cursor", _CURSOR)
+    told, more, cursor = answer.get(name), answer.get("more"), text(answer, "cursor", _CURSOR)
     if not isinstance(told, list) or len(told) > PAGE or not isinstance(more, bool):
         raise Misshapen
     if more and (cursor == after or not told):  # it would send the caller round for ever
@@ -192,36 +194,18 @@ Word = TypeVar("Word", AtBank, Refusal, NoticeKind)
 
 
 def _one_of(holder: object, name: str, words: type[Word]) -> Word:
-    value = _get(holder, name)
+    value = member(holder, name)
     if not isinstance(value, str) or value not in set(words):
         raise Misshapen
     return words(value)
 
 
-def _whole(holder: object, name: str, least: int, most: int) -> int:
-    value = _get(holder, name)
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise Misshapen
-    return value
-
-
-def _text(holder: object, name: str, form: re.Pattern[str] | None = None) -> str:
-    value = _get(holder, name)
-    if not isinstance(value, str) or (form is not None and not form.fullmatch(value)):
-        raise Misshapen
-    return value
-
-
 def _uuid(holder: object, name: str) -> UUID:
-    return UUID(_text(holder, name, _UUID))
+    return UUID(text(holder, name, _UUID))
 
 
 def _time(holder: object, name: str) -> datetime:
     try:
-        return datetime.fromisoformat(_text(holder, name, _TIME)).astimezone(UTC)
+        return datetime.fromisoformat(text(holder, name, _TIME)).astimezone(UTC)
     except ValueError:  # the 31st of February, an offset of 25 hours
         raise Misshapen from None
-
-
-def _get(holder: object, name: str) -> object:
-    return holder.get(name) if isinstance(holder, Mapping) else None

@@ -16,6 +16,7 @@ import structlog
 from ehc.clock import Clock, local_day
 from ehc.core.documents import Document, read_document
 from ehc.errors import InvalidValue, Text, Unavailable
+from ehc.outside.members import text
 from ehc.outside.signed_http import Misshapen, NoAnswer, PartyKey, SignedParty
 
 PAGE = 100
@@ -134,16 +135,16 @@ class HttpIdentityAuthority:
             _away(none)
 
     def _finding(self, answer: dict[str, Any]) -> Finding:
-        outcome = _text(answer, "outcome", _ID)
+        outcome = text(answer, "outcome", _ID)
         if outcome not in set(Outcome):
             raise Misshapen
         died = _day(answer, "death_date") if answer.get("death_date") is not None else None
         if died is not None and (outcome != Outcome.DECEASED or died > local_day(self._clock.now())):
             raise Misshapen
-        return Finding(Outcome(outcome), _text(answer, "reference", _ID), died)
+        return Finding(Outcome(outcome), text(answer, "reference", _ID), died)
 
     def _page(self, answer: dict[str, Any], since: str | None) -> DeathPage:
-        told, more, cursor = answer.get("notices"), answer.get("more"), _text(answer, "cursor", _CURSOR)
+        told, more, cursor = answer.get("notices"), answer.get("more"), text(answer, "cursor", _CURSOR)
         if not isinstance(told, list) or len(told) > PAGE or not isinstance(more, bool):
             raise Misshapen
         if more and cursor == since:  # it would send the caller round for ever
@@ -151,7 +152,7 @@ class HttpIdentityAuthority:
         notices: list[DeathNotice] = []
         unreadable: list[str] = []
         for one in told:
-            notice_id = _text(one, "notice_id", _ID)
+            notice_id = text(one, "notice_id", _ID)
             try:
                 notices.append(self._notice(notice_id, one))
             except (InvalidValue, Misshapen):  # it must not stop those behind it
@@ -163,7 +164,7 @@ class HttpIdentityAuthority:
     def _notice(self, notice_id: str, told: Mapping[str, Any]) -> DeathNotice:
         """Raises `InvalidValue` or `Misshapen`."""
         named, today = told.get("document"), local_day(self._clock.now())
-        document = read_document(_text(named, "type"), _text(named, "number"), today=today)
+        document = read_document(text(named, "type"), text(named, "number"), today=today)
         died = _day(told, "death_date")
         if died > today:
             raise Misshapen
@@ -174,15 +175,8 @@ def _away(none: NoAnswer) -> NoReturn:
     raise AuthorityAway(_AWAY, retry_after=none.retry_after) from None
 
 
-def _text(holder: object, name: str, form: re.Pattern[str] | None = None) -> str:
-    value = holder.get(name) if isinstance(holder, Mapping) else None
-    if not isinstance(value, str) or (form is not None and not form.fullmatch(value)):
-        raise Misshapen
-    return value
-
-
 def _day(holder: object, name: str) -> date:
     try:
-        return date.fromisoformat(_text(holder, name, _DAY))
+        return date.fromisoformat(text(holder, name, _DAY))
     except ValueError:
         raise Misshapen from None
