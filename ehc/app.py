@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ehc import audit, log
 from ehc.access import api as access_api
+from ehc.access import roles, staff_session_api, staff_sessions
 from ehc.access.clients import institution_names
 from ehc.access.tokens import Names, Tokens
 from ehc.binding import api as binding_api
@@ -63,6 +64,7 @@ STATUSES: dict[type[EhcError], int] = {
     **patient_api.STATUSES,
     **plastic_api.STATUSES,
     **bank_api.STATUSES,
+    roles.RolesApart: 422,
     idempotency.KeyReused: 422,
     idempotency.KeyInProgress: 409,
     secret_keys.SampleKeyRefused: 500,
@@ -190,6 +192,9 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
     observe.install(app)
     Problems(STATUSES).install(app)
     app.register_blueprint(access_api.blueprint(access_api.AccessDeps(work, clock, keys.token_signers, names)))
+    authenticate_staff = staff_sessions.authenticator(work, clock)
+    admin = staff_session_api.AdminDeps(work, once, clock, keys.sealer, authenticate_staff)
+    app.register_blueprint(staff_session_api.staff_session_blueprint(admin))
     app.register_blueprint(issuer_api.cards_blueprint(issuer))
     app.register_blueprint(code_api.codes_blueprint(issuer))
     app.register_blueprint(code_api.temporary_blueprint(issuer))

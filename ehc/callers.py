@@ -1,4 +1,4 @@
-"""Who is calling: an app (a mini-program's or hospital app's back end) or a terminal of one institution."""
+"""Who is calling: an app (a mini-program's or hospital app's back end), a terminal of one institution, or one of the staff."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -32,5 +32,78 @@ class Caller:
     institution_id: UUID | None = None
 
 
+class Role(StrEnum):
+    """What somebody of the staff is there for. Nobody holds two of the first three (三员分立, GB/T 22239-2019)."""
+
+    SYSTEM_ADMIN = "system-admin"
+    """系统管理员: institutions, apps, terminals and accounts."""
+    SECURITY_ADMIN = "security-admin"
+    """安全管理员: roles, approvals, keys and what is disclosed."""
+    AUDIT_ADMIN = "audit-admin"
+    """审计管理员: reads what the others did, and changes nothing."""
+    REGION_OPERATOR = "region-operator"
+    """区域管理员: the institutions and terminals of one region."""
+    INSTITUTION_OPERATOR = "institution-operator"
+    """机构管理员: the terminals of one institution."""
+    CLERK = "clerk"
+    """窗口人员: the counter of one institution."""
+
+
+class Right(StrEnum):
+    """What somebody of the staff may do. `ehc/access/roles.py` says which roles carry which."""
+
+    INSTITUTIONS_READ = "institutions.read"
+    INSTITUTIONS_WRITE = "institutions.write"
+    APPS_READ = "apps.read"
+    APPS_WRITE = "apps.write"
+    APPS_APPROVE = "apps.approve"
+    TERMINALS_READ = "terminals.read"
+    TERMINALS_WRITE = "terminals.write"
+    STAFF_READ = "staff.read"
+    STAFF_WRITE = "staff.write"
+    ROLES_GRANT = "roles.grant"
+    DISCLOSURE_READ = "disclosure.read"
+    DISCLOSURE_WRITE = "disclosure.write"
+    KEYS_REVOKE = "keys.revoke"
+    CARDS_CANCEL_MANY = "cards.cancel-many"
+    WEBHOOKS_READ = "webhooks.read"
+    WEBHOOKS_WRITE = "webhooks.write"
+    USAGE_READ = "usage.read"
+    AUDIT_READ = "audit.read"
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """The part of the tree of institutions that somebody works in; both None is the whole of it.
+
+    `region` is a GB/T 2260 code of six digits, and means all below it.
+    """
+
+    region: str | None = None
+    institution_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Staff:
+    """Somebody of the staff who has logged in.
+
+    `fresh`: proved who they are within the last minutes, as dangerous acts ask. `limited`: may do nothing yet but change
+    the first password and set up the second factor.
+    """
+
+    id: UUID
+    session_id: UUID
+    roles: frozenset[Role]
+    rights: frozenset[Right]
+    branch: Branch
+    fresh: bool = False
+    limited: bool = False
+
+    @property
+    def actor(self) -> str:
+        """The person in the audit log."""
+        return f"staff:{self.id}"
+
+
 class NotAuthentic(Exception):
-    """A token that is not one of ours, or out of date, or of a client that was disabled."""
+    """A token that is not one of ours, or out of date, or of a client or person that was disabled."""

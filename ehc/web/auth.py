@@ -1,15 +1,19 @@
 """Who may call a blueprint. Every blueprint names its callers in a `before_request`, even "anyone"; a test holds it so."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from flask import g, request
 
-from ehc.callers import Caller, NotAuthentic, Scope
+from ehc.callers import Caller, NotAuthentic, Right, Scope, Staff
 from ehc.errors import Text
 from ehc.web.problems import HttpProblem
 
 Authenticate = Callable[[str], Caller]
 """From a bearer token to its caller. Raises `NotAuthentic`."""
+
+AuthenticateStaff = Callable[[str], Staff]
+"""From a bearer token to the person of the staff. Raises `NotAuthentic`."""
 
 MAX_TOKEN = 2048
 """Longest bearer token that is looked at."""
@@ -24,18 +28,7 @@ def bearer(authenticate: Authenticate, scope: Scope, *others: Scope) -> Callable
     enough = {scope, *others}
 
     def check() -> None:
-        kind, _, token = request.headers.get("Authorization", "").partition(" ")
-        if kind.lower() != "bearer" or not token:
-            raise _refused(
-                "token-missing",
-                Text("请携带访问令牌（Authorization: Bearer …）。", "Send a bearer token from /oauth/token."),
-            )
-        if len(token) > MAX_TOKEN:
-            raise _invalid()
-        try:
-            caller = authenticate(token)
-        except NotAuthentic:
-            raise _invalid() from None
+        caller = _authentic(authenticate, _token("/oauth/token"))
         if enough.isdisjoint(caller.scopes):
             detail = Text(f"令牌没有 {scope} 权限。", f"The token does not have the scope {scope}.")
             challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
@@ -51,10 +44,71 @@ def caller() -> Caller:
     return found
 
 
+def staff_only(authenticate: AuthenticateStaff) -> Callable[[], None]:
+    """Lets the staff in, and nobody else. What each route asks of them, `require` says."""
+
+    def check() -> None:
+        g.staff = _authentic(authenticate, _token("/v1/admin/sessions"))
+
+    return check
+
+
+def require(right: Right, *, fresh: bool = False) -> Staff:
+    """The person of the staff who calls, if they hold a right; `fresh` asks for a proof within the last minutes."""
+    person = staff()
+    if person.limited:
+        raise HttpProblem(
+            403,
+            "first-steps-missing",
+            Text(
+                "请先修改初始密码并设置第二因素。",
+                "Change the first password and set up the second factor before anything else.",
+            ),
+        )
+    if right not in person.rights:
+        raise HttpProblem(403, "right-missing", Text("您的角色无此权限。", "Your roles do not allow this."))
+    if fresh and not person.fresh:
+        raise HttpProblem(
+            403,
+            "proof-too-old",
+            Text(
+                "请重新验证身份后再执行此操作。",
+                "Prove again who you are, at /v1/admin/sessions/current/proof, then repeat.",
+            ),
+        )
+    return person
+
+
+def staff() -> Staff:
+    """The person of the staff that the blueprint's check let in, whatever they may do."""
+    found: Staff = g.staff
+    return found
+
+
+Authentic = TypeVar("Authentic")
+
+
+def _authentic(authenticate: Callable[[str], Authentic], token: str) -> Authentic:
+    if len(token) > MAX_TOKEN:
+        raise _invalid()
+    try:
+        return authenticate(token)
+    except NotAuthentic:
+        raise _invalid() from None
+
+
+def _token(where: str) -> str:
+    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+    if kind.lower() != "bearer" or not token:
+        raise _refused(
+            "token-missing",
+            Text("请携带访问令牌（Authorization: Bearer …）。", f"Send a bearer token from {where}."),
+        )
+    return token
+
+
 def _invalid() -> HttpProblem:
-    detail = Text(
-        "访问令牌无效或已过期，请重新获取。", "The token is not valid, or no longer. Get a new one from /oauth/token."
-    )
+    detail = Text("访问令牌无效或已过期，请重新获取。", "The token is not valid, or no longer. Get a new one.")
     return _refused("token-invalid", detail, error="invalid_token")
 
 

@@ -13,7 +13,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from flask import Flask
 from marshmallow import Schema, fields
 
-from ehc.callers import Scope
+from ehc.callers import Right, Scope
 
 View = TypeVar("View", bound=Callable[..., Any])
 _MARK = "__ehc_operation__"
@@ -45,8 +45,13 @@ class Operation:
     """What the description says of one route."""
 
     summary: str
-    answers: Mapping[int, type[Schema] | str]
-    scope: Scope | None
+    answers: Mapping[int, type[Schema] | str | None]
+    """By status; None is an answer without a body."""
+    scope: Scope | None = None
+    right: Right | None = None
+    """What it asks of the staff; with neither a scope nor a right, or `staff`, anyone may call."""
+    staff: bool = False
+    """Whether anybody of the staff may call, whatever their roles."""
     problems: Iterable[int] = ()
     body: type[Schema] | None = None
     form: type[Schema] | None = None
@@ -94,6 +99,12 @@ def description(app: Flask, *, version: str) -> dict[str, Any]:
     )
     flow = {"tokenUrl": "/oauth/token", "scopes": {str(scope): f"May use {scope}." for scope in Scope}}
     spec.components.security_scheme("oauth2", {"type": "oauth2", "flows": {"clientCredentials": flow}})
+    session = {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A session of the staff, from POST /v1/admin/sessions.",
+    }
+    spec.components.security_scheme("staff", session)
     spec.components.schema("Problem", schema=ProblemOut)
     for path, method, endpoint, told in described(app):
         spec.path(path=path, operations={method.lower(): _operation(path, endpoint, told)})
@@ -112,6 +123,10 @@ def _operation(path: str, endpoint: str, told: Operation) -> dict[str, Any]:
         body["description"] = told.description
     if told.scope:
         body["security"] = [{"oauth2": [told.scope]}]
+    if told.staff or told.right:
+        body["security"] = [{"staff": []}]
+    if told.right:
+        body["description"] = f"{body.get('description', '')}\n\nAsks for the right `{told.right}`.".strip()
     for media_type, schema in (("application/json", told.body), ("application/x-www-form-urlencoded", told.form)):
         if schema is not None:
             body["requestBody"] = {"required": True, "content": {media_type: {"schema": schema}}}
@@ -138,6 +153,9 @@ def _parameters(path: str, told: Operation) -> Iterable[dict[str, Any]]:
 def _answers(told: Operation) -> dict[str, Any]:
     answers: dict[str, Any] = {}
     for status, shape in told.answers.items():
+        if shape is None:
+            answers[str(status)] = {"description": told.summary}
+            continue
         media_type, schema = (shape, {"type": "string"}) if isinstance(shape, str) else ("application/json", shape)
         answers[str(status)] = {"description": told.summary, "content": {media_type: {"schema": schema}}}
     return answers
@@ -145,7 +163,7 @@ def _answers(told: Operation) -> dict[str, Any]:
 
 def _problems(told: Operation) -> dict[str, Any]:
     every = {*told.problems, 503}
-    if told.scope:
+    if told.scope or told.staff or told.right:
         every |= {401, 403}
     if told.body:
         every |= {400, 413, 415, 422}

@@ -13,6 +13,8 @@ from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
+from ehc.access.roles import RIGHTS
+from ehc.callers import Role
 from ehc.web.openapi import described
 from tests.support.service import Service
 from tests.support.service import told as answered
@@ -66,6 +68,7 @@ OPERATIONS = [
     ("POST", "/v1/temporary-cards/{card_id}/join"),
     ("POST", "/v1/verifications"),
     ("POST", "/oauth/token"),
+    *((method, "/v1/admin/sessions/current") for method in ("GET", "DELETE")),
     *(("GET", path) for path in (*STATUS, "/.well-known/ehc/list-keys")),
 ]
 CASES = [
@@ -149,8 +152,7 @@ def test_the_service_does_what_its_description_says(
     schema.app = shared.flask
     operation = schema[path][method]
     card_id = shared.app.register(**newcomer)["card_id"] if path.startswith(CARD) else ""
-    who = shared.terminal if path == "/v1/verifications" else shared.app
-    headers = who.headers if path.startswith("/v1") else {}
+    headers = _headers(shared, method, path)
 
     @settings(max_examples=15, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode))
@@ -163,6 +165,16 @@ def test_the_service_does_what_its_description_says(
     run()
 
 
+def _headers(shared: Service, method: str, path: str) -> dict[str, str]:
+    """The token of somebody who may call it."""
+    if path.startswith("/v1/admin"):
+        (told,) = (told for *route, _, told in described(shared.flask) if route == [path, method])
+        role = next(role for role in (Role.SYSTEM_ADMIN, *Role) if told.right is None or told.right in RIGHTS[role])
+        return shared.staff(role).headers
+    who = shared.terminal if path == "/v1/verifications" else shared.app
+    return who.headers if path.startswith("/v1") else {}
+
+
 def _for_clients(path: str) -> bool:
-    """Whether a path is for apps and terminals with their tokens; the bank signs instead."""
+    """Whether a path is for apps, terminals or staff with their tokens; the bank signs instead."""
     return path.startswith("/v1") and path != "/v1/bank-notices"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest import mock
+from uuid import UUID, uuid4
 
 import psycopg
 from flask import Flask
@@ -14,11 +15,14 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
-from ehc.access import clients
+from ehc.access import clients, staff_sessions
 from ehc.access.clients import Credentials
+from ehc.access.staff_models import StaffRow
 from ehc.app import create_app, database
-from ehc.callers import Scope
+from ehc.callers import Branch, Role, Scope
 from ehc.core.documents import check_character
+from ehc.core.ids import uuid7
+from ehc.keystore import secret_keys
 from ehc.settings import Settings
 
 
@@ -89,6 +93,28 @@ class Api:
 
 
 @dataclass
+class StaffApi:
+    """One of the staff, logged in."""
+
+    http: FlaskClient
+    id: UUID
+    token: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"}
+
+    def call(self, method: str, path: str, body: Any = None, **headers: str) -> TestResponse:
+        return self.http.open(path, method=method, json=body, headers=self.headers | _dashed(headers))
+
+    def get(self, path: str, **headers: str) -> TestResponse:
+        return self.call("GET", path, **headers)
+
+    def post(self, path: str, body: Any = None, **headers: str) -> TestResponse:
+        return self.call("POST", path, {} if body is None else body, **headers)
+
+
+@dataclass
 class Service:
     """A running service and who may call it: `app`, another app, and a terminal in each of two institutions."""
 
@@ -134,6 +160,27 @@ class Service:
 
         with mock.patch.object(psycopg.Cursor, "execute", noted):
             yield seen
+
+    def staff(self, *roles: Role, branch: Branch | None = None, limited: bool = False) -> StaffApi:
+        """Somebody with these roles, who has just logged in."""
+        branch, now = branch or Branch(), self.clock.now()
+        staff_id = uuid7(now)
+        with self.session() as session:
+            sealer = secret_keys.load(session, self.settings.key_encrypting_key()).sealer
+            row = StaffRow(
+                id=staff_id,
+                login=f"staff-{uuid4().hex[:8]}",
+                name=sealer.seal("李审", "staff.name"),
+                roles=sorted(roles),
+                region=branch.region,
+                institution_id=branch.institution_id,
+                limited=limited,
+                created_at=now,
+            )
+            session.add(row)
+            session.flush()
+            token = staff_sessions.open_session(session, row, now=now)
+        return StaffApi(self.flask.test_client(), staff_id, token)
 
     def client(self) -> FlaskClient:
         """A caller without a token."""

@@ -1,0 +1,93 @@
+"""Sessions of the staff: opaque bearer tokens that end when nobody uses them. Nothing here commits.
+
+A person's roles and state are read with every request, so what is taken from them is gone at once.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from hashlib import sha256
+from secrets import token_urlsafe
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from ehc import audit
+from ehc.access.roles import rights_of
+from ehc.access.staff_models import StaffRow, StaffSessionRow
+from ehc.callers import Branch, NotAuthentic, Role, Staff
+from ehc.clock import Clock
+from ehc.core.ids import uuid7
+from ehc.db import UnitOfWork
+
+PREFIX = "ehcs_"
+"""How a token of the staff begins, so that one that leaked is known for what it is."""
+IDLE = timedelta(minutes=15)
+"""A session that nobody uses ends after this (session timeout, GB/T 22239-2019)."""
+LONGEST = timedelta(hours=12)
+FRESH = timedelta(minutes=5)
+"""How long somebody who has proved who they are may do dangerous things."""
+_NOTED = timedelta(seconds=30)
+
+
+def open_session(session: Session, who: StaffRow, *, now: datetime) -> str:
+    """Begin a session of somebody who has proved who they are; its token, which is not kept."""
+    token = PREFIX + token_urlsafe(32)
+    row = StaffSessionRow(
+        id=uuid7(now), token_hash=_hash(token), staff_id=who.id, created_at=now, seen_at=now, fresh_at=now
+    )
+    session.add(row)
+    session.flush()
+    return token
+
+
+def end_session(session: Session, who: Staff, *, now: datetime) -> None:
+    """Log out of one session."""
+    live = StaffSessionRow.id == who.session_id, StaffSessionRow.ended_at.is_(None)
+    session.execute(update(StaffSessionRow).where(*live).values(ended_at=now))
+    audit.record(session, "staff.logged-out", actor=who.actor, subject=str(who.id), at=now)
+
+
+def end_sessions(session: Session, who: StaffRow, *, now: datetime) -> None:
+    """End every session of a person."""
+    live = StaffSessionRow.staff_id == who.id, StaffSessionRow.ended_at.is_(None)
+    session.execute(update(StaffSessionRow).where(*live).values(ended_at=now))
+
+
+def who_is(session: Session, token: str, *, now: datetime) -> Staff:
+    """Whose token this is. Raises `NotAuthentic`."""
+    if not token.startswith(PREFIX):
+        raise NotAuthentic
+    wanted = select(StaffSessionRow, StaffRow).join(StaffRow, StaffRow.id == StaffSessionRow.staff_id)
+    found = session.execute(wanted.where(StaffSessionRow.token_hash == _hash(token))).one_or_none()
+    if found is None:
+        raise NotAuthentic
+    row, person = found
+    if row.ended_at or person.disabled_at or now >= row.seen_at + IDLE or now >= row.created_at + LONGEST:
+        raise NotAuthentic
+    if now >= row.seen_at + _NOTED:
+        later = StaffSessionRow.id == row.id, StaffSessionRow.seen_at < now
+        session.execute(update(StaffSessionRow).where(*later).values(seen_at=now))
+    roles = frozenset(map(Role, person.roles))
+    return Staff(
+        person.id,
+        row.id,
+        roles,
+        rights_of(roles),
+        Branch(person.region, person.institution_id),
+        fresh=now < row.fresh_at + FRESH,
+        limited=person.limited,
+    )
+
+
+def authenticator(work: UnitOfWork, clock: Clock) -> Callable[[str], Staff]:
+    """What the edge hands every admin blueprint."""
+
+    def authenticate(token: str) -> Staff:
+        with work() as session:
+            return who_is(session, token, now=clock.now())
+
+    return authenticate
+
+
+def _hash(token: str) -> bytes:
+    return sha256(token.encode()).digest()
