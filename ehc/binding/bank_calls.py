@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -43,7 +44,12 @@ ENDED_FOR = {
 }
 """For what a binding ends after a notice."""
 
+OTHER_ACCOUNT = "other-account"
+"""For what a binding ends that the bank made of another account than the holder's."""
+
 _BREATH = timedelta(seconds=1)
+
+log = structlog.get_logger(__name__)
 
 SYSTEM = Acting("system", Party.SYSTEM)
 
@@ -132,10 +138,18 @@ def bind(
     secrets: Secrets,
     now: datetime,
 ) -> None:
-    """A binding that stands: the bank's token, sealed. The first account of a card is its default."""
+    """A binding that stands: the bank's token, sealed. The first account of a card is its default.
+
+    An agreement about another account than the one that was asked about binds nothing: it is ended at the bank.
+    """
+    if agreement.last4 != row.last4:
+        end_account(session, row, why=OTHER_ACCOUNT, at=now)
+        note(session, card, row, "ended", acting=SYSTEM, now=now)
+        log.error("the bank agreed to another account than it was asked about", account_id=str(row.id))
+        return
     row.state, row.bound_at = "bound", now
     row.token = secrets.sealer.seal(agreement.token, token_place(row.id))
-    row.bank, row.kind, row.last4 = agreement.bank, agreement.kind, agreement.last4
+    row.bank, row.kind = agreement.bank, agreement.kind
     row.single_limit, row.day_limit = agreement.single_limit, agreement.day_limit
     others = (BankAccountRow.card_serial == row.card_serial) & (BankAccountRow.state == "bound")
     first = session.scalar(select(BankAccountRow.id).where(others, BankAccountRow.id != row.id).limit(1)) is None

@@ -101,7 +101,7 @@ def _repaired_here(
         return Difference("ends-here", "bank told again", start)
     was = row.state  # an answer that was lost, or a confirmation that arrived late
     bind(session, card, row, agreement, acting=SYSTEM, secrets=desk.secrets(), now=now)
-    return Difference(f"unsettled-{was}", "bound here", start)
+    return Difference(f"unsettled-{was}", "bound here" if row.state == "bound" else "ended at both ends", start)
 
 
 def _take_over(

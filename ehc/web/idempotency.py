@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from hashlib import sha256
 from typing import Any
 
 import orjson
@@ -20,9 +19,9 @@ from sqlalchemy.orm import Session
 
 from ehc.callers import Caller
 from ehc.clock import Clock
-from ehc.crypto.sealed import Sealer
 from ehc.db import UnitOfWork
 from ehc.errors import EhcError, InvalidValue, Text
+from ehc.keystore.secret_keys import Secrets
 from ehc.web.answers import Answer, json_response
 from ehc.web.auth import caller
 from ehc.web.models import IdempotencyRow
@@ -59,7 +58,7 @@ class Once:
     """Runs what a POST does in one transaction, and once per `Idempotency-Key` if the request carries one."""
 
     work: UnitOfWork
-    sealer: Callable[[], Sealer]
+    secrets: Callable[[], Secrets]
     clock: Clock
 
     def asked(self) -> bool:
@@ -79,7 +78,7 @@ class Once:
             kept = session.scalar(select(IdempotencyRow.created_at).where(mine))
             if kept is None or kept < self.clock.now() - KEPT:
                 return None
-            return self._stored(session, who, key, _digest(), None)
+            return self._stored(session, who, key, self._digest(), None)
 
     def run(self, act: Callable[[Session], Answer], *, again: Again | None = None) -> Response:
         """The answer of `act`, after its commit; or the stored one. Raises `KeyReused`, `KeyInProgress`, `InvalidValue`.
@@ -91,13 +90,18 @@ class Once:
                 answer = act(session)
             return answer.response()
         key, who = _key(), caller()
-        digest = _digest()
+        digest = self._digest()
         with self.work() as session:
             if not self._claimed(session, who, key, digest):
                 return self._stored(session, who, key, digest, again)
             answer = act(session)
             self._store(session, who, key, answer)
         return answer.response()
+
+    def _digest(self) -> bytes:
+        """By which a request is known again. Keyed: a body holds what could be found out by trying."""
+        sent = f"{request.method} {request.path}\n".encode() + request.get_data(cache=True)
+        return self.secrets().blind_index.of("idempotency", sent.decode("latin-1"))
 
     def _claimed(self, session: Session, who: Caller, key: str, digest: bytes) -> bool:
         now = self.clock.now()
@@ -116,7 +120,7 @@ class Once:
     def _store(self, session: Session, who: Caller, key: str, answer: Answer) -> None:
         whole = orjson.dumps({"body": answer.body, "headers": dict(answer.headers)}).decode()
         mine = (IdempotencyRow.client_id == who.id) & (IdempotencyRow.key == key)
-        sealed = self.sealer().seal(whole, _place(who, key))
+        sealed = self.secrets().sealer.seal(whole, _place(who, key))
         session.execute(update(IdempotencyRow).where(mine).values(status=answer.status, body=sealed))
 
     def _stored(self, session: Session, who: Caller, key: str, digest: bytes, again: Again | None) -> Response:
@@ -124,7 +128,7 @@ class Once:
         row = session.scalars(select(IdempotencyRow).where(mine)).one()
         if row.request_hash != digest or row.body is None or row.status is None:
             raise reused()
-        whole = orjson.loads(self.sealer().unseal(row.body, _place(who, key)))
+        whole = orjson.loads(self.secrets().sealer.unseal(row.body, _place(who, key)))
         if again is not None and (changed := again(session, whole["body"])) is not None:
             return changed.response()
         response = json_response(orjson.dumps(whole["body"]), row.status, whole["headers"])
@@ -156,10 +160,6 @@ def reused() -> KeyReused:
             "This key came with another request before. Use a new one.",
         )
     )
-
-
-def _digest() -> bytes:
-    return sha256(f"{request.method} {request.path}\n".encode() + request.get_data(cache=True)).digest()
 
 
 def _key() -> str:

@@ -1,13 +1,16 @@
 """`Idempotency-Key` on every POST: sent twice, carried out once, and the same answer both times."""
 
 from datetime import timedelta
+from hashlib import sha256
 from typing import Any
 
+import orjson
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from werkzeug.test import TestResponse
 
-from tests.contract.helpers import at_once, poster, problem, row_counts, send, wrong
+from ehc.web.models import IdempotencyRow
+from tests.contract.helpers import at_once, poster, problem, row_counts, secrets_of, send, wrong
 from tests.support.service import Api, Service, person
 from tests.support.service import told as answered
 
@@ -200,6 +203,15 @@ def test_an_answer_rests_sealed(service: Service) -> None:
     for secret in ("欧", "138****8000", "card_id", "index_id"):
         assert secret.encode() not in row.body
         assert secret not in row.whole
+
+
+def test_a_request_is_known_by_a_hash_that_nobody_can_make_without_the_key(service: Service) -> None:
+    body = orjson.dumps(person())
+    send(service.app, "/v1/cards", body, Idempotency_Key="k")
+    with service.session() as session:
+        kept = session.scalars(select(IdempotencyRow.request_hash)).one()
+    assert kept == secrets_of(service).blind_index.of("idempotency", f"POST /v1/cards\n{body.decode('latin-1')}")
+    assert kept != sha256(b"POST /v1/cards\n" + body).digest()
 
 
 def test_an_answer_moved_to_another_key_does_not_open(service: Service) -> None:

@@ -1,5 +1,6 @@
 """Hospital patient ids: bound after a check there, told to that hospital alone, followed when records merge or split."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
@@ -9,6 +10,8 @@ from sqlalchemy import text
 
 from tests.contract.helpers import at_once, poster, problem, wrong
 from tests.support.service import Api, Service, told
+
+REPEATS = 200
 
 Checked = Callable[..., dict[str, Any]]
 
@@ -204,7 +207,7 @@ def test_cancelling_ends_it_and_leaves_a_trace(service: Service, checked: Checke
 
 def test_of_cards_that_claim_one_id_at_once_one_has_it(service: Service, checked: Checked) -> None:
     cards = [checked(serial) for serial in range(1, 5)]
-    for number in range(50):
+    for number in range(REPEATS):
         calls = [poster(service, service.terminal, path(card), wanted(card, f"P-{number}")) for card in cards]
         answers = at_once(*calls)
         statuses = sorted(answer.status_code for answer in answers)
@@ -214,3 +217,32 @@ def test_of_cards_that_claim_one_id_at_once_one_has_it(service: Service, checked
         binding = next(told(one)["binding_id"] for one in answers if one.status_code == 201)
         gone = service.terminal.http.delete(f"{path(winner)}/{binding}", headers=service.terminal.headers)
         assert gone.status_code == 200
+
+
+def test_an_id_that_is_bound_while_its_card_is_cancelled_does_not_live_on(service: Service, checked: Checked) -> None:
+    seen: Counter[int] = Counter()
+    for serial in range(1, REPEATS + 1):
+        card = checked(serial)
+        bind = poster(service, service.terminal, path(card), wanted(card, f"P-{serial}"))
+        bound, cancelled = at_once(
+            bind, poster(service, service.app, f"/v1/cards/{card['card_id']}/cancel", {"reason": "不再使用"})
+        )
+        assert cancelled.status_code == 200
+        assert bound.status_code == 201 or problem(bound) == (409, "card-not-active")
+        seen[bound.status_code] += 1
+    with service.session() as session:
+        assert session.scalar(text("SELECT count(*) FROM patient_id WHERE ended_at IS NULL")) == 0
+        assert session.scalar(text("SELECT count(*) FROM patient_id")) == seen[201]
+
+
+def test_two_institutions_that_bind_at_once_each_have_their_own(service: Service, checked: Checked) -> None:
+    for serial in range(1, REPEATS + 1):
+        here, there = checked(serial), checked(serial, at=service.second_terminal)
+        answers = at_once(
+            poster(service, service.terminal, path(here), wanted(here, f"P-{serial}")),
+            poster(service, service.second_terminal, path(there), wanted(there, f"P-{serial}")),
+        )
+        assert [one.status_code for one in answers] == [201, 201]
+    with service.session() as session:
+        kept = "SELECT count(*), count(DISTINCT card_serial) FROM patient_id WHERE ended_at IS NULL GROUP BY institution_id"
+        assert [tuple(row) for row in session.execute(text(kept))] == [(REPEATS, REPEATS)] * 2

@@ -376,6 +376,17 @@ def test_other_terms_are_taken_over(asking: Service, outside: Controls, account:
     assert compared(asking) == []
 
 
+def test_an_agreement_about_another_account_is_not_bound_by_the_comparison(
+    asking: Service, outside: Controls, card: str
+) -> None:
+    started(asking.app, card, account_number())
+    outside.set_bank_binding(starts(asking)[0], "bound", last4="9999")
+    assert compared(asking) == [("unsettled-started", "ended at both ends")]
+    run_jobs(asking)
+    assert (states(asking), set(outside.bank_bindings().values())) == (["ended"], {"ended"})
+    assert compared(asking) == []
+
+
 def test_what_is_ending_here_is_told_again(asking: Service, outside: Controls, card: str, account: str) -> None:
     delete(asking.app, card, account)
     with asking.session() as session:
