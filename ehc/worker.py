@@ -47,6 +47,7 @@ from ehc.issuer.batch import tasks as batch_tasks
 from ehc.jobs import Task, take_up_stalled
 from ehc.keystore import audit_keys
 from ehc.place import APPLICATION, Place
+from ehc.verify import usage_tasks
 from ehc.verify.partitions import ensure_partitions, purge_spent_codes
 from ehc.web.idempotency import purge_keys
 
@@ -96,6 +97,8 @@ TASKS: tuple[Task, ...] = (
     Task("binding.sweep-bank", binding_tasks.sweep_bank, every="*/5 * * * *", longest_wait=300),
     Task("binding.read-bank-days", binding_tasks.read_bank_days, every="10 18 * * *"),
     Task("binding.compare-with-bank", binding_tasks.compare_with_bank, every="10 19 * * *"),
+    Task("verify.count-usage", usage_tasks.count_recent, every="*/5 * * * *", longest_wait=300),
+    Task("verify.count-usage-of-days", usage_tasks.count_days, every="40 19 * * *"),
     Task("issuer.end-what-is-over", tasks.end_what_is_over, every="* * * * *", longest_wait=60),
 )
 """Every task of the service."""

@@ -17,7 +17,15 @@ class VerificationRow(Base):
     """One check and what it disclosed. Written once, never changed. The key also lists a card's checks, newest first."""
 
     __tablename__ = "verification"
-    __table_args__ = ({"postgresql_partition_by": "RANGE (verified_at)"},)
+    __table_args__ = (
+        Index(
+            "ix_verification_verified_at",
+            "verified_at",
+            postgresql_using="brin",  # rows come in the order of time: a few bytes for each 32 pages find an hour
+            postgresql_with={"pages_per_range": 32},
+        ),
+        {"postgresql_partition_by": "RANGE (verified_at)"},
+    )
 
     card_serial: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     verified_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), primary_key=True)
