@@ -25,7 +25,8 @@ def entitled(event: str) -> str:
 
 _ALONE = text("LOCK TABLE outbox_cursor IN EXCLUSIVE MODE NOWAIT")
 
-# Changes of one card are in the order of `seq`, since whoever makes one holds the card. Uses come in later and go by their time.
+# Changes of one card are in the order of `seq`, since whoever makes one holds the card.
+# Uses come in later and go by their time.
 _PLACE = """
     WITH unplaced AS MATERIALIZED (
         SELECT id, seq, CASE WHEN kind = 'card.used' THEN at ELSE

@@ -162,7 +162,10 @@ def conclude(
     good = [outcome for outcome in outcomes if outcome.error is None or outcome.alone]
     bad = next((outcome for outcome in reversed(outcomes) if outcome not in good), None)
     row = session.scalars(
-        select(WebhookRow).where(WebhookRow.id == to.webhook_id).with_for_update().execution_options(populate_existing=True)
+        select(WebhookRow)
+        .where(WebhookRow.id == to.webhook_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
     ).one_or_none()
     if row is None or row.state != WebhookState.LIVE or row.url != to.url or not outcomes:
         return

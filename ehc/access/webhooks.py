@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from sqlalchemy import func, select, update
@@ -20,7 +21,7 @@ from ehc.errors import EhcError, Text
 from ehc.outbox import writing as outbox
 from ehc.outbox.kinds import NO_CARD, EventKind
 from ehc.outbox.models import DeliveryRow, DeliveryState, EventRow, PausedBy, WebhookRow, WebhookState
-from ehc.outside.guarded_http import Poster, read_target, require_target
+from ehc.outside.guarded_http import Poster, require_target
 
 MOST = 20
 """Subscriptions of one app."""
@@ -82,18 +83,19 @@ class Made:
     secret: str = field(repr=False)
 
 
-def create(
-    session: Session, caller: Caller, url: str, kinds: Sequence[str], *, poster: Poster, sealer: Sealer, now: datetime
-) -> Made:
-    """Subscribe an app; with the secret, which nobody is told again.
+def create(session: Session, caller: Caller, url: str, kinds: Sequence[str], *, sealer: Sealer, now: datetime) -> Made:
+    """Subscribe an app to a URL that was looked at (`look`); with the secret, which nobody is told again.
 
-    Raises `TargetRefused`, `KindNotAllowed`, `TooManyWebhooks` or `WebhookExists`.
+    Raises `KindNotAllowed`, `TooManyWebhooks` or `WebhookExists`.
     """
     _require_allowed(caller, kinds)
     _lock(session, caller.id)
-    if session.scalar(select(func.count()).where(*_of(caller.id))) >= MOST:  # type: ignore[operator]  # a count is a number
+    if len(of_app(session, caller.id)) >= MOST:
         raise TooManyWebhooks(
-            Text(f"每个应用最多 {MOST} 个订阅，请先删除不用的。", f"An app has {MOST} subscriptions at most. Delete one first.")
+            Text(
+                f"每个应用最多 {MOST} 个订阅，请先删除不用的。",
+                f"An app has {MOST} subscriptions at most. Delete one first.",
+            )
         )
     webhook_id, secret = uuid7(now), new_secret()
     values = {
@@ -110,7 +112,7 @@ def create(
     row = session.scalars(made).one_or_none()
     if row is None:
         raise _exists()
-    _record(session, row, "created", f"{caller.kind}:{caller.id}", {"after": facts(row, poster)}, now)
+    _record(session, row, "created", f"{caller.kind}:{caller.id}", {"after": facts(row)}, now=now)
     return Made(row, secret)
 
 
@@ -133,18 +135,20 @@ def one(session: Session, webhook_id: UUID, client_id: UUID | None = None, *, lo
 
 
 def change(
-    session: Session, caller: Caller, webhook_id: UUID, wanted: dict[str, Any], *, version: int, poster: Poster, now: datetime
+    session: Session, caller: Caller, webhook_id: UUID, wanted: dict[str, Any], *, version: int | None, now: datetime
 ) -> WebhookRow:
-    """Change URL, kinds or state of an app's subscription.
+    """Change URL, kinds or state of an app's subscription; whoever calls has looked at the URL (`look`).
 
-    Raises `NoSuchWebhook`, `WebhookStale`, `TargetRefused`, `KindNotAllowed`, `WebhookHeld` or `WebhookExists`.
+    Raises `NoSuchWebhook`, `WebhookStale`, `KindNotAllowed`, `WebhookHeld` or `WebhookExists`.
     """
     row = one(session, webhook_id, caller.id, lock=True)
-    if row.version != version:
+    if version is not None and row.version != version:
         raise WebhookStale(
-            Text("该订阅已被修改，请重新读取后再试。", "The subscription changed meanwhile. Read it again, then repeat.")
+            Text(
+                "该订阅已被修改，请重新读取后再试。", "The subscription changed meanwhile. Read it again, then repeat."
+            )
         )
-    before = facts(row, poster)
+    before = facts(row)
     if "kinds" in wanted:
         _require_allowed(caller, wanted["kinds"])
         row.kinds = sorted(set(wanted["kinds"]))
@@ -153,17 +157,22 @@ def change(
     if "state" in wanted and wanted["state"] != row.state:
         if row.paused_by == PausedBy.STAFF:
             raise WebhookHeld(
-                Text("该订阅由管理员暂停，请联系管理员恢复。", "Staff paused this subscription. Ask them to set it going again.")
+                Text(
+                    "该订阅由管理员暂停，请联系管理员恢复。",
+                    "Staff paused this subscription. Ask them to set it going again.",
+                )
             )
         _set(session, row, None if wanted["state"] == WebhookState.LIVE else PausedBy.APP, now)
     row.version += 1
     session.flush()
-    told = {"before": before, "after": facts(row, poster)}
-    _record(session, row, "changed", f"{caller.kind}:{caller.id}", told, now)
+    told = {"before": before, "after": facts(row)}
+    _record(session, row, "changed", f"{caller.kind}:{caller.id}", told, now=now)
     return row
 
 
-def rotate(session: Session, caller: Caller, webhook_id: UUID, *, overlap: timedelta, sealer: Sealer, now: datetime) -> Made:
+def rotate(
+    session: Session, caller: Caller, webhook_id: UUID, *, overlap: timedelta, sealer: Sealer, now: datetime
+) -> Made:
     """Give a subscription a new secret. The one before it signs too for `overlap`; one still older ends at once.
 
     Raises `NoSuchWebhook`.
@@ -175,18 +184,18 @@ def rotate(session: Session, caller: Caller, webhook_id: UUID, *, overlap: timed
     row.version += 1
     session.flush()
     told = {"number": row.secret_number, "overlap_seconds": int(overlap.total_seconds())}
-    _record(session, row, "secret-rotated", f"{caller.kind}:{caller.id}", told, now)
+    _record(session, row, "secret-rotated", f"{caller.kind}:{caller.id}", told, now=now)
     return Made(row, secret)
 
 
-def delete(session: Session, caller: Caller, webhook_id: UUID, *, poster: Poster, now: datetime) -> None:
+def delete(session: Session, caller: Caller, webhook_id: UUID, *, now: datetime) -> None:
     """End a subscription at once; what waited for it is forgotten by the next upkeep. Raises `NoSuchWebhook`."""
     row = one(session, webhook_id, caller.id, lock=True)
-    before = facts(row, poster)
+    before = facts(row)
     row.state, row.paused_by, row.state_at = WebhookState.DELETED, None, now
     row.old_secret = row.old_until = None
     session.flush()
-    _record(session, row, "deleted", f"{caller.kind}:{caller.id}", {"before": before}, now)
+    _record(session, row, "deleted", f"{caller.kind}:{caller.id}", {"before": before}, now=now)
 
 
 def test(session: Session, caller: Caller, webhook_id: UUID, *, now: datetime) -> UUID:
@@ -195,7 +204,9 @@ def test(session: Session, caller: Caller, webhook_id: UUID, *, now: datetime) -
     waiting = (DeliveryRow.webhook_id == row.id) & (DeliveryRow.card_serial == NO_CARD)
     waiting &= DeliveryRow.state == DeliveryState.PENDING
     if (session.scalar(select(func.count()).where(waiting)) or 0) >= _TESTS:
-        raise TestsWait(Text("已有测试事件等待送达，请稍后再试。", "Test events are waiting already. See the deliveries."))
+        raise TestsWait(
+            Text("已有测试事件等待送达，请稍后再试。", "Test events are waiting already. See the deliveries.")
+        )
     event_id = outbox.put(session, EventKind.TEST, NO_CARD, {}, at=now)
     session.flush()
     session.execute(update(EventRow).where(EventRow.id == event_id).values(position=0))  # for this one alone
@@ -206,12 +217,12 @@ def test(session: Session, caller: Caller, webhook_id: UUID, *, now: datetime) -
 
 def pause(session: Session, webhook_id: UUID, *, actor: str, reason: str, now: datetime) -> WebhookRow:
     """Pause by decision of staff, whoever paused it before. Raises `NoSuchWebhook`."""
-    return _by_staff(session, webhook_id, PausedBy.STAFF, actor, reason, now)
+    return _by_staff(session, webhook_id, PausedBy.STAFF, actor=actor, reason=reason, now=now)
 
 
 def resume(session: Session, webhook_id: UUID, *, actor: str, reason: str, now: datetime) -> WebhookRow:
     """Set going again by decision of staff. Raises `NoSuchWebhook`."""
-    return _by_staff(session, webhook_id, None, actor, reason, now)
+    return _by_staff(session, webhook_id, None, actor=actor, reason=reason, now=now)
 
 
 def new_secret() -> str:
@@ -224,14 +235,18 @@ def secret_place(webhook_id: UUID, number: int) -> str:
     return f"webhook.secret:{webhook_id}:{number}"
 
 
-def facts(row: WebhookRow, poster: Poster | None = None) -> dict[str, Any]:
+def facts(row: WebhookRow) -> dict[str, Any]:
     """What the audit log keeps: of the URL the host alone, since the rest may hold a token of the app's own."""
-    host = read_target(row.url, loopback=poster.loopback if poster else True).host
-    return {"host": host, "kinds": list(row.kinds), "state": row.state, "paused_by": row.paused_by}
+    return {
+        "host": urlsplit(row.url).hostname,
+        "kinds": list(row.kinds),
+        "state": row.state,
+        "paused_by": row.paused_by,
+    }
 
 
 def _by_staff(
-    session: Session, webhook_id: UUID, paused_by: PausedBy | None, actor: str, reason: str, now: datetime
+    session: Session, webhook_id: UUID, paused_by: PausedBy | None, *, actor: str, reason: str, now: datetime
 ) -> WebhookRow:
     row = one(session, webhook_id, lock=True)
     before = {"state": row.state, "paused_by": row.paused_by}
@@ -240,7 +255,7 @@ def _by_staff(
     session.flush()
     after = {"state": row.state, "paused_by": row.paused_by}
     told = {"before": before, "after": after, "reason": reason}
-    _record(session, row, "paused" if paused_by else "resumed", actor, told, now)
+    _record(session, row, "paused" if paused_by else "resumed", actor, told, now=now)
     return row
 
 
@@ -254,7 +269,9 @@ def _set(session: Session, row: WebhookRow, paused_by: PausedBy | None, now: dat
 
 def _move(session: Session, row: WebhookRow, url: str) -> None:
     """The caller has looked at the URL."""
-    mine = (WebhookRow.client_id == row.client_id) & (WebhookRow.url == url) & (WebhookRow.state != WebhookState.DELETED)
+    mine = (
+        (WebhookRow.client_id == row.client_id) & (WebhookRow.url == url) & (WebhookRow.state != WebhookState.DELETED)
+    )
     _lock(session, row.client_id)
     if session.scalar(select(WebhookRow.id).where(mine)) is not None:
         raise _exists()
@@ -264,7 +281,9 @@ def _move(session: Session, row: WebhookRow, url: str) -> None:
 
 def _start_anew(session: Session, row: WebhookRow, now: datetime) -> None:
     row.failures, row.failing_since, row.hold_until, row.struggling = 0, None, None, False
-    waiting = (DeliveryRow.webhook_id == row.id) & (DeliveryRow.state == DeliveryState.PENDING) & (DeliveryRow.due_at > now)
+    waiting = (
+        (DeliveryRow.webhook_id == row.id) & (DeliveryRow.state == DeliveryState.PENDING) & (DeliveryRow.due_at > now)
+    )
     session.execute(update(DeliveryRow).where(waiting).values(due_at=now).execution_options(synchronize_session=False))
 
 
@@ -298,5 +317,5 @@ def _exists() -> WebhookExists:
     )
 
 
-def _record(session: Session, row: WebhookRow, what: str, actor: str, told: dict[str, Any], now: datetime) -> None:
+def _record(session: Session, row: WebhookRow, what: str, actor: str, told: dict[str, Any], *, now: datetime) -> None:
     audit.record(session, f"webhook.{what}", actor=actor, subject=str(row.id), at=now, facts=told)

@@ -138,11 +138,16 @@ class DeliveryRow(Base):
         CheckConstraint(_words("state", DeliveryState), name="state"),
         Index("ix_webhook_delivery_webhook_id_seq", "webhook_id", "seq"),
         Index("ix_webhook_delivery_due", "webhook_id", "due_at", postgresql_where=text("state = 'pending'")),
-        Index("ix_webhook_delivery_card", "webhook_id", "card_serial", "seq", postgresql_where=text("state = 'pending'")),
+        Index("ix_webhook_delivery_dead", "webhook_id", "seq", postgresql_where=text("state = 'dead'")),
+        Index(
+            "ix_webhook_delivery_card", "webhook_id", "card_serial", "seq", postgresql_where=text("state = 'pending'")
+        ),
     )
 
     webhook_id: Mapped[UUID] = mapped_column(ForeignKey("webhook.id"), primary_key=True)
-    event_id: Mapped[UUID] = mapped_column(ForeignKey("outbox_event.id", ondelete="CASCADE"), primary_key=True, index=True)
+    event_id: Mapped[UUID] = mapped_column(
+        ForeignKey("outbox_event.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
     seq: Mapped[int] = mapped_column(BigInteger, Identity())
     card_serial: Mapped[int] = mapped_column(BigInteger)
     state: Mapped[str] = mapped_column(Text, server_default=DeliveryState.PENDING, default=DeliveryState.PENDING)

@@ -54,7 +54,7 @@ class TargetRefused(EhcError):
 
 
 class NotSent(Exception):
-    """Nothing was answered. `reason` is one word: `resolve`, `refused`, `connect`, `tls-certificate`, `tls`, `timeout`, `broken`."""
+    """Nothing was answered; why is one of `resolve`, `refused`, `connect`, `tls-certificate`, `tls`, `timeout`, `broken`."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -95,7 +95,7 @@ def read_target(url: str, *, loopback: bool = False) -> Target:
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     here = loopback and host in _LOOPBACK_NAMES and port != 0
     elsewhere = secure and _NAME.fullmatch(host) and not _OURS.fullmatch(host) and (port == 443 or port >= 1024)
-    if not plain or not (here and parts.scheme in {"http", "https"} or elsewhere):
+    if not plain or not ((here and parts.scheme in {"http", "https"}) or elsewhere):
         raise _refused()
     return Target(secure, host, port, path)
 
@@ -141,7 +141,8 @@ def require_target(url: str, *, loopback: bool = False, lookup: Lookup = system_
     except NotSent as error:
         if error.reason == "resolve":
             detail = Text(
-                "该地址的域名无法解析，请检查后重试。", "The name in this address does not resolve. Check it, then repeat."
+                "该地址的域名无法解析，请检查后重试。",
+                "The name in this address does not resolve. Check it, then repeat.",
             )
             raise TargetRefused(detail) from None
         raise _refused() from None
@@ -204,6 +205,8 @@ class Posting:
             line.request("POST", self._target.path, body, {"Connection": "keep-alive", **headers})
             answer = line.getresponse()
             whole = len(answer.read(MOST + 1)) <= MOST and answer.isclosed()
+            if line.was_cut:  # what ends the connection also looks like the end of an answer
+                raise TimeoutError
             told = Answered(answer.status, _seconds(answer.getheader("Retry-After")))
         except (OSError, http.client.HTTPException, ValueError) as error:
             late = line.was_cut or isinstance(error, TimeoutError)
@@ -211,7 +214,7 @@ class Posting:
             raise NotSent("timeout" if late else _reason(error, connected=line.connected)) from None
         finally:
             cut.cancel()
-        if not whole or line.was_cut:
+        if not whole:
             self.close()
         return told
 

@@ -13,14 +13,16 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 _MARGIN = timedelta(seconds=60)
-_SLICE = timedelta(minutes=1)
+_SLICE = timedelta(minutes=10)
 
 _STATE = text("""
     SELECT since, mark_at, mark_xid, pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest,
         pg_current_xact_id()::text::bigint AS own
     FROM outbox_cursor WHERE name = 'webhooks'
 """)
-_MOVE = text("UPDATE outbox_cursor SET since = :since, mark_at = :mark_at, mark_xid = :mark_xid WHERE name = 'webhooks'")
+_MOVE = text(
+    "UPDATE outbox_cursor SET since = :since, mark_at = :mark_at, mark_xid = :mark_xid WHERE name = 'webhooks'"
+)
 _WANTED = text("SELECT EXISTS (SELECT FROM webhook WHERE 'card.used' = ANY(kinds) AND state <> 'deleted')")
 _TELL = """
     INSERT INTO outbox_event (id, card_serial, kind, facts, at)
@@ -39,7 +41,7 @@ _TELL = """
 def tell(session: Session, *, now: datetime) -> datetime | None:
     """Put the accepted checks that an app may want to know of into the outbox, each once.
 
-    Behind by more than a minute it takes a minute at a time, and returns up to when: call again. One caller at a time, in
+    Behind by more than ten minutes it takes ten minutes at a time, and returns up to when: call again. One caller at a time, in
     one snapshot (`ehc/access/webhook_places.py`). Never commits.
     """
     state = session.execute(_STATE).one()

@@ -32,9 +32,7 @@ def upgrade() -> None:
         sa.CheckConstraint(_KINDS, name=op.f("ck_outbox_event_kind")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox_event")),
     )
-    op.create_index(
-        "ix_outbox_event_unplaced", "outbox_event", ["seq"], postgresql_where=sa.text("position IS NULL")
-    )
+    op.create_index("ix_outbox_event_unplaced", "outbox_event", ["seq"], postgresql_where=sa.text("position IS NULL"))
     op.create_index("ix_outbox_event_at", "outbox_event", ["at"])
     op.create_table(
         "outbox_cursor",
@@ -69,9 +67,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("state_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint("state IN ('live', 'paused', 'deleted')", name=op.f("ck_webhook_state")),
-        sa.CheckConstraint(
-            "paused_by IN ('app', 'staff', 'system', 'receiver')", name=op.f("ck_webhook_paused_by")
-        ),
+        sa.CheckConstraint("paused_by IN ('app', 'staff', 'system', 'receiver')", name=op.f("ck_webhook_paused_by")),
         sa.CheckConstraint("(state = 'paused') = (paused_by IS NOT NULL)", name=op.f("ck_webhook_paused_by_somebody")),
         sa.CheckConstraint("(old_secret IS NULL) = (old_until IS NULL)", name=op.f("ck_webhook_old_secret_ends")),
         sa.CheckConstraint("cardinality(kinds) >= 1", name=op.f("ck_webhook_some_kind")),
@@ -113,6 +109,12 @@ def upgrade() -> None:
     op.create_index("ix_webhook_delivery_due", "webhook_delivery", ["webhook_id", "due_at"], postgresql_where=pending)
     op.create_index(
         "ix_webhook_delivery_card", "webhook_delivery", ["webhook_id", "card_serial", "seq"], postgresql_where=pending
+    )
+    op.create_index(
+        "ix_webhook_delivery_dead",
+        "webhook_delivery",
+        ["webhook_id", "seq"],
+        postgresql_where=sa.text("state = 'dead'"),
     )
     op.create_index("ix_verification_verified_at", "verification", ["verified_at"])
 
