@@ -13,6 +13,7 @@ from ehc.access import webhook_places, webhook_reading, webhooks
 from ehc.access.webhook_schemas import (
     DeliveriesOut,
     DeliveriesQuery,
+    OwnWebhooksQuery,
     RedeliveredOut,
     RedeliverIn,
     ReplayIn,
@@ -56,7 +57,7 @@ STATUSES: dict[type[EhcError], int] = {
 }
 
 _NEW, _CHANGE, _SECRET, _REPLAY, _PAGE = WebhookIn(), WebhookChangeIn(), SecretIn(), ReplayIn(), DeliveriesQuery()
-_AGAIN = RedeliverIn()
+_AGAIN, _OWN = RedeliverIn(), OwnWebhooksQuery()
 _ONE = "/<uuid:webhook_id>"
 
 
@@ -100,12 +101,20 @@ def _add_subscriptions(bp: Blueprint, deps: WebhookDeps) -> None:
             return _made(session, made, 201)
 
     @bp.get("")
-    @operation("The subscriptions of this app", answers={200: WebhooksOut}, scope=Scope.CARDS)
+    @operation(
+        "The subscriptions of this app",
+        query=OwnWebhooksQuery,
+        answers={200: WebhooksOut},
+        scope=Scope.CARDS,
+        problems=(422,),
+    )
     def get_webhooks() -> Response:
         """Twenty at most, so there are no pages."""
+        state = parsing.query(_OWN)["state"]
         with deps.work() as session:
-            rows = webhook_reading.seen(session, webhooks.of_app(session, caller().id))
-            return Answer({"items": [webhook_out(row) for row in rows]}).response()
+            rows = webhooks.of_app(session, caller().id, state=state)
+            items = [webhook_out(one) for one in webhook_reading.seen(session, rows)]
+        return Answer({"items": items}).response()
 
     @bp.get(_ONE)
     @operation("A subscription", answers={200: WebhookOut}, scope=Scope.CARDS, problems=(404,))

@@ -91,6 +91,12 @@ class DeliveriesQuery(PageQuery):
     state = choice(list(DeliveryState), about="Those in this state.", load_default=None)
 
 
+class OwnWebhooksQuery(Schema):
+    """Which subscriptions of the app."""
+
+    state = choice([WebhookState.LIVE, WebhookState.PAUSED], about="Those in this state.", load_default=None)
+
+
 class WebhooksQuery(PageQuery):
     """Which subscriptions."""
 

@@ -116,9 +116,12 @@ def create(session: Session, caller: Caller, url: str, kinds: Sequence[str], *, 
     return Made(row, secret)
 
 
-def of_app(session: Session, client_id: UUID) -> list[WebhookRow]:
-    """The subscriptions of an app, the oldest first."""
-    return list(session.scalars(select(WebhookRow).where(*_of(client_id)).order_by(WebhookRow.id)))
+def of_app(session: Session, client_id: UUID, *, state: str | None = None) -> list[WebhookRow]:
+    """The subscriptions of an app, the oldest first; those in one state, where it is named."""
+    mine = (WebhookRow.client_id == client_id) & (WebhookRow.state != WebhookState.DELETED)
+    if state is not None:
+        mine &= WebhookRow.state == state
+    return list(session.scalars(select(WebhookRow).where(mine).order_by(WebhookRow.id)))
 
 
 def one(session: Session, webhook_id: UUID, client_id: UUID | None = None, *, lock: bool = False) -> WebhookRow:
@@ -295,10 +298,6 @@ def look(url: str, poster: Poster) -> None:
 def _lock(session: Session, client_id: UUID) -> None:
     """One at a time for each app, so that two cannot both be the last that is allowed."""
     session.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"ehc.webhooks.{client_id}"))))
-
-
-def _of(client_id: UUID) -> tuple[Any, ...]:
-    return WebhookRow.client_id == client_id, WebhookRow.state != WebhookState.DELETED
 
 
 def _require_allowed(caller: Caller, kinds: Sequence[str]) -> None:

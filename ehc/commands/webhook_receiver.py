@@ -2,6 +2,7 @@
 
 import hmac
 import json
+import sys
 import threading
 import time
 from base64 import b64decode, b64encode
@@ -128,7 +129,7 @@ def webhook_receiver(
 ) -> None:
     """Take webhooks and write each as a line of JSON, until Ctrl-C."""
     host, _, port = bind.rpartition(":")
-    out: TextIO = click.get_text_stream("stdout")
+    out: TextIO = sys.stdout
     if log is not None:
         out = log.open("a", encoding="utf-8")
     server = Receiver((host, int(port)), Manners(secrets, mode, seconds, out))

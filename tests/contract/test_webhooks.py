@@ -79,9 +79,7 @@ def test_a_name_that_leads_inside_later_is_not_sent_to(hooks: Hooks, monkeypatch
     app = hooks.service.app
     addresses = ["8.8.8.8"]
     monkeypatch.setattr(guarded_http, "system_lookup", lambda *_: addresses)
-    monkeypatch.setattr(
-        guarded_http, "checked", _with_lookup(guarded_http.checked, lambda *_: addresses)
-    )
+    monkeypatch.setattr(guarded_http, "checked", _with_lookup(guarded_http.checked, lambda *_: addresses))
     answer = app.post("/v1/webhooks", {"url": "https://hooks.example.com/x", "kinds": ALL})
     assert answer.status_code == 201, answer.text
     addresses[:] = ["169.254.169.254"]
@@ -249,6 +247,7 @@ def test_a_paused_subscription_goes_on_with_what_it_gathered(hooks: Hooks) -> No
     with receiving() as receiver:
         made = hooks.subscribe(NOBODY)
         assert patch(app, made, "*", state="paused", url=receiver.url).status_code == 200
+        assert [len(told(app.get(f"/v1/webhooks?state={state}"))["items"]) for state in ("live", "paused")] == [0, 1]
         shown = hooks.shown(made)
         assert (shown["state"], shown["paused_by"], shown["url"]) == ("paused", "app", receiver.url)
         hooks.act(app.register(), "suspend")
@@ -399,7 +398,10 @@ def test_what_staff_paused_the_app_cannot_set_going(hooks: Hooks) -> None:
 
 def test_staff_find_the_subscriptions_that_fail_page_by_page(hooks: Hooks) -> None:
     service = hooks.service
-    ids = [hooks.subscribe(f"{NOBODY}/{number}")["webhook_id"] for number in range(3)]
+    ids = []
+    for number in range(3):
+        service.clock.advance(1)
+        ids.append(hooks.subscribe(f"{NOBODY}/{number}")["webhook_id"])
     staff = service.staff(Role.SECURITY_ADMIN)
     first = told(staff.get(f"{ADMIN}?limit=2"))
     second = told(staff.get(f"{ADMIN}?limit=2&cursor={first['next']}"))

@@ -153,7 +153,9 @@ def test_what_an_app_may_see_no_more_when_it_is_sent_is_not_sent(hooks: Hooks) -
 
 def _serial(service: Service, card: dict[str, Any]) -> int:
     with service.session() as session:
-        return int(session.execute(text("SELECT serial FROM card WHERE id = :id"), {"id": card["card_id"]}).scalar_one())
+        return int(
+            session.execute(text("SELECT serial FROM card WHERE id = :id"), {"id": card["card_id"]}).scalar_one()
+        )
 
 
 def test_an_app_that_lost_the_scope_of_bindings_is_told_of_none(hooks: Hooks) -> None:

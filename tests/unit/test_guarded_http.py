@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from cryptography import x509
@@ -99,15 +100,22 @@ def test_a_name_that_does_not_resolve_or_takes_too_long_is_refused(monkeypatch: 
     def unknown(*_: object) -> list[str]:
         raise socket.gaierror
 
+    def late(*_: object) -> list[str]:
+        time.sleep(0.5)
+        return ["8.8.8.8"]
+
+    def nothing(*_: object) -> list[str]:
+        return []
+
     monkeypatch.setattr(guarded_http, "_LOOKUP", 0.1)
-    for lookup in (unknown, lambda *_: [], lambda *_: time.sleep(0.5) or ["8.8.8.8"]):
+    for lookup in (unknown, nothing, late):
         with pytest.raises(TargetRefused):
-            require_target("https://example.com/", lookup=lookup)  # type: ignore[arg-type]  # as a resolver misbehaves
+            require_target("https://example.com/", lookup=lookup)
 
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    got: list[dict[str, str]]
+    got: ClassVar[list[dict[str, str]]]
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -129,14 +137,16 @@ class Quiet(ThreadingHTTPServer):
 
 @contextmanager
 def listening(tls: ssl.SSLContext | None = None) -> Iterator[tuple[int, list[dict[str, str]]]]:
-    kind = type("Got", (Handler,), {"got": []})
-    server = Quiet(("127.0.0.1", 0), kind)
+    class Got(Handler):
+        got: ClassVar[list[dict[str, str]]] = []
+
+    server = Quiet(("127.0.0.1", 0), Got)
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield server.server_address[1], kind.got
+        yield int(server.server_address[1]), Got.got
     finally:
         server.shutdown()
         thread.join()
@@ -180,9 +190,7 @@ def certificate(folder: Path, name: str, *, days: int = 1) -> tuple[Path, ssl.SS
     file, secret = folder / "cert.pem", folder / "key.pem"
     file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
     secret.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file, secret)
@@ -294,7 +302,11 @@ def test_of_a_huge_answer_four_kib_are_read() -> None:
 
 @pytest.mark.parametrize("said", [b"nonsense\r\n\r\n", b"", HEAD[:5], HEAD + b"Content-Length: x\r\n" * 200 + b"\r\n"])
 def test_what_is_no_answer_is_broken(said: bytes) -> None:
-    port, stack = talking(lambda other: (other.recv(65536), other.sendall(said))[1])
+    def say(other: socket.socket) -> None:
+        other.recv(65536)
+        other.sendall(said)
+
+    port, stack = talking(say)
     with stack, pytest.raises(NotSent, match="broken"):
         post(f"http://127.0.0.1:{port}/")
 
