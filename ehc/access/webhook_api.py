@@ -50,7 +50,6 @@ STATUSES: dict[type[EhcError], int] = {
     webhooks.WebhookExists: 409,
     webhooks.TooManyWebhooks: 409,
     webhooks.WebhookHeld: 409,
-    webhooks.WebhookStale: 412,
     webhooks.KindNotAllowed: 403,
     webhooks.TestsWait: 409,
     TargetRefused: 422,

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from ehc import audit
 from ehc.callers import Caller, Scope
+from ehc.cards.store import StaleVersion
 from ehc.core.ids import uuid7
 from ehc.core.randomness import random_bytes
 from ehc.crypto.sealed import Sealer
@@ -55,12 +56,6 @@ class WebhookHeld(EhcError):
     """Staff paused the subscription, so staff must set it going again."""
 
     code = "webhook-held"
-
-
-class WebhookStale(EhcError):
-    """The subscription changed since it was read."""
-
-    code = "precondition-failed"
 
 
 class KindNotAllowed(EhcError):
@@ -142,11 +137,11 @@ def change(
 ) -> WebhookRow:
     """Change URL, kinds or state of an app's subscription; whoever calls has looked at the URL (`look`).
 
-    Raises `NoSuchWebhook`, `WebhookStale`, `KindNotAllowed`, `WebhookHeld` or `WebhookExists`.
+    Raises `NoSuchWebhook`, `StaleVersion`, `KindNotAllowed`, `WebhookHeld` or `WebhookExists`.
     """
     row = one(session, webhook_id, caller.id, lock=True)
     if version is not None and row.version != version:
-        raise WebhookStale(
+        raise StaleVersion(
             Text(
                 "该订阅已被修改，请重新读取后再试。", "The subscription changed meanwhile. Read it again, then repeat."
             )
