@@ -14,9 +14,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ehc import audit, log
 from ehc.access import api as access_api
-from ehc.access import roles, staff_session_api, staff_sessions
+from ehc.access import roles, staff_session_api, staff_sessions, webhook_admin_api, webhook_api
 from ehc.access.clients import institution_names
 from ehc.access.tokens import Names, Tokens
+from ehc.access.webhook_tasks import poster
 from ehc.binding import api as binding_api
 from ehc.binding import bank_api, bank_numbers, bank_webhook, blacklist_api, patient_api, plastic_api, statuses
 from ehc.binding.deps import BindingDeps
@@ -64,6 +65,7 @@ STATUSES: dict[type[EhcError], int] = {
     **patient_api.STATUSES,
     **plastic_api.STATUSES,
     **bank_api.STATUSES,
+    **webhook_api.STATUSES,
     roles.RolesApart: 422,
     idempotency.KeyReused: 422,
     idempotency.KeyInProgress: 409,
@@ -195,6 +197,9 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
     authenticate_staff = staff_sessions.authenticator(work, clock)
     admin = staff_session_api.AdminDeps(work, once, clock, keys.sealer, authenticate_staff)
     app.register_blueprint(staff_session_api.staff_session_blueprint(admin))
+    hooks = webhook_api.WebhookDeps(work, clock, keys.sealer, poster(settings), tokens.authenticate)
+    app.register_blueprint(webhook_api.webhooks_blueprint(hooks))
+    app.register_blueprint(webhook_admin_api.admin_webhooks_blueprint(admin))
     app.register_blueprint(issuer_api.cards_blueprint(issuer))
     app.register_blueprint(code_api.codes_blueprint(issuer))
     app.register_blueprint(code_api.temporary_blueprint(issuer))

@@ -49,6 +49,8 @@ class Settings:
     import_megabytes: int = 256
     audit_hash: str = "sha256"
     issuer_name: str = "电子健康卡发卡机构"
+    webhook_loopback: bool = False
+    webhook_ca_file: Path | None = None
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
@@ -84,6 +86,8 @@ class Settings:
                 import_megabytes=_within(env.get("EHC_IMPORT_MEGABYTES", cls.import_megabytes), 1, 64 * 1024),
                 audit_hash=_choice(env.get("EHC_AUDIT_HASH", cls.audit_hash), "sha256", "hmac-sm3"),
                 issuer_name=_name(env.get("EHC_ISSUER_NAME", cls.issuer_name)),
+                webhook_loopback=_loopback(env),
+                webhook_ca_file=_file(env.get("EHC_WEBHOOK_CA_FILE")),
             )
         except ValueError:
             raise SettingsError("an EHC_… variable has a value of the wrong kind; see docs/operations.md") from None
@@ -103,6 +107,13 @@ def _required(env: Mapping[str, str], name: str) -> str:
     if not value:
         raise SettingsError(f"{name} is not set; see docs/operations.md")
     return value
+
+
+def _loopback(env: Mapping[str, str]) -> bool:
+    """Whether webhooks may go to this machine, also over HTTP: in a demo or a test."""
+    if env.get("EHC_WEBHOOK_LOOPBACK") == "1" and env.get("EHC_DEMO") != "1":
+        raise SettingsError("EHC_WEBHOOK_LOOPBACK lets apps send to this machine: for demos (EHC_DEMO=1) only")
+    return env.get("EHC_WEBHOOK_LOOPBACK") == "1"
 
 
 def _count(text: str | int) -> int:

@@ -36,6 +36,7 @@ from procrastinate.retry import BaseRetryStrategy
 from procrastinate.worker import Worker
 from psycopg_pool import AsyncConnectionPool
 
+from ehc.access import webhook_tasks
 from ehc.binding import bank_accounts, plastic_tasks
 from ehc.binding import tasks as binding_tasks
 from ehc.cards.bindings import END_AT_BANK
@@ -46,8 +47,9 @@ from ehc.issuer.batch import purging, uploads
 from ehc.issuer.batch import tasks as batch_tasks
 from ehc.jobs import Task, take_up_stalled
 from ehc.keystore import audit_keys
+from ehc.outbox import writing as outbox
 from ehc.place import APPLICATION, Place
-from ehc.verify import usage_tasks
+from ehc.verify import usage_tasks, uses
 from ehc.verify.partitions import ensure_partitions, purge_spent_codes
 from ehc.web.idempotency import purge_keys
 
@@ -72,7 +74,7 @@ def upkeep(place: Place) -> None:
     """Make the partitions ahead; forget spent codes, old idempotency keys and imports that were given up."""
     with place.work() as session:
         ensure_partitions(session, today=local_day(place.clock.now()))
-    for purge in (purge_spent_codes, purge_keys, purging.purge):
+    for purge in (purge_spent_codes, purge_keys, purging.purge, outbox.purge, outbox.purge_deleted):
         until_none(place.work, partial(purge, now=place.clock.now()))
 
 
@@ -82,6 +84,11 @@ def tie_audit(place: Place) -> None:
         made = audit_keys.tie(session, place.settings.key_encrypting_key(), now=place.clock.now())
     if made is not None:
         log.info("audit tied", tie=made.seq, hash=made.hash.hex())
+
+
+def deliver_webhooks(place: Place) -> None:
+    """Send what apps subscribed to, the uses of cards among it."""
+    webhook_tasks.deliver(place, lambda session, now: uses.tell(session, now=now))
 
 
 TASKS: tuple[Task, ...] = (
@@ -99,6 +106,16 @@ TASKS: tuple[Task, ...] = (
     Task("binding.compare-with-bank", binding_tasks.compare_with_bank, every="10 19 * * *"),
     Task("verify.count-usage", usage_tasks.count_recent, every="*/5 * * * *", longest_wait=300),
     Task("verify.count-usage-of-days", usage_tasks.count_days, every="40 19 * * *"),
+    # They overlap, so that the lock of a worker that was killed holds up no event; each has its own in the database.
+    Task("access.deliver-webhooks", deliver_webhooks, every="* * * * * */5", longest_wait=60, overlaps=True),
+    Task(
+        "access.deliver-struggling-webhooks",
+        webhook_tasks.deliver_struggling,
+        every="* * * * * */5",
+        longest_wait=60,
+        overlaps=True,
+    ),
+    Task(webhook_tasks.REPLAY, webhook_tasks.replay),
     Task("issuer.end-what-is-over", tasks.end_what_is_over, every="* * * * *", longest_wait=60),
 )
 """Every task of the service."""

@@ -15,6 +15,8 @@ from ehc.cards.store import Acting
 from ehc.core.ids import uuid7
 from ehc.crypto.sealed import Sealer
 from ehc.db import Base
+from ehc.outbox import writing as outbox
+from ehc.outbox.kinds import EventKind
 
 
 class BindingKind(StrEnum):
@@ -72,7 +74,7 @@ def note(
     institution_id: UUID | None = None,
     why: Why | None = None,
 ) -> None:
-    """Write a change of a binding into its card's history and the audit log. Part of the transaction that makes it."""
+    """Write a change of a binding into its card's history, the outbox and the audit log, as part of who makes it."""
     event_id = uuid7(at)
     session.add(
         BindingEventRow(
@@ -88,6 +90,8 @@ def note(
             reason=why.sealer.seal(why.words, f"binding_event.reason:{event_id}") if why else None,
         )
     )
+    told = {"binding_id": str(binding_id), "binding_kind": kind, "action": action}
+    outbox.put(session, EventKind.BINDING_CHANGED, card.serial, told, at=at)
     session.flush()
     facts = {"binding_id": str(binding_id), "party": acting.party}
     audit.record(session, f"card.{kind}-{action}", actor=acting.actor, subject=str(card.id), at=at, facts=facts)

@@ -13,6 +13,8 @@ from ehc.cards.states import CardStatus
 from ehc.cards.store import Acting
 from ehc.core.ids import uuid7
 from ehc.crypto.sealed import Sealer
+from ehc.outbox import writing as outbox
+from ehc.outbox.kinds import of_card
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,10 @@ def note(
     words: Words = NO_WORDS,
     changed: Sequence[str] = (),
 ) -> None:
-    """Write what happened to a card, with its status and level as they are now. `old` None: it is new."""
+    """Write what happened to a card, with its status and level as they are now, for its holder and for webhooks.
+
+    `old` None: it is new.
+    """
     event_id = uuid7(at)
 
     def sealed(column: str, text: str | None) -> bytes | None:
@@ -77,6 +82,8 @@ def note(
             at=at,
         )
     )
+    if kind := of_card(action, old, card.status):
+        outbox.put(session, kind, card.serial, {"status": card.status}, at=at)
     session.flush()
 
 

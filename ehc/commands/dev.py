@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ehc.commands.people import write_people
+from ehc.commands.webhook_receiver import webhook_receiver
 
 
 @click.group()
@@ -26,3 +27,6 @@ def people(count: int, seed: int, out: Path | None) -> None:
         with out.open("w", encoding="utf-8", newline="") as file:
             planted = write_people(file, count, seed=seed)
     click.echo(" ".join(f"{name} {number}" for name, number in asdict(planted).items()), err=True)
+
+
+dev.add_command(webhook_receiver)

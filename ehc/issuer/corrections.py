@@ -34,6 +34,8 @@ from ehc.issuer.models import CorrectionRow
 from ehc.issuer.proofs import Weighed
 from ehc.issuer.registry import Registry
 from ehc.keystore.secret_keys import Secrets
+from ehc.outbox import writing as outbox
+from ehc.outbox.kinds import EventKind
 from ehc.residents.store import Person
 
 MOST_OPEN = 20
@@ -154,6 +156,9 @@ def decide(
     session.flush()
     facts = {"correction": str(row.id), "field": row.field, "decision": row.decision}
     _record(session, card, "correction-decided", facts, actor=staff.actor, now=now)
+    told = {"status": card.status, "correction_id": str(row.id)}
+    outbox.put(session, EventKind.REVIEW_DECIDED, card.serial, told, at=now)
+    session.flush()
     return _opened(row, registry.secrets)
 
 

@@ -14,16 +14,14 @@ NO_CARD = 0
 
 
 class VerificationRow(Base):
-    """One check and what it disclosed. Written once, never changed. The key also lists a card's checks, newest first."""
+    """One check and what it disclosed. Written once, never changed. The key also lists a card's checks, newest first.
+
+    The index by time is for jobs that follow the journal (`uses.py`).
+    """
 
     __tablename__ = "verification"
     __table_args__ = (
-        Index(
-            "ix_verification_verified_at",
-            "verified_at",
-            postgresql_using="brin",  # rows come in the order of time: a few bytes for each 32 pages find an hour
-            postgresql_with={"pages_per_range": 32},
-        ),
+        Index("ix_verification_verified_at", "verified_at"),
         {"postgresql_partition_by": "RANGE (verified_at)"},
     )
 

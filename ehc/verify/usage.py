@@ -2,7 +2,7 @@
 
 The last hours are counted every five minutes, and those of the last days once a night: a check that was written late, by a
 transaction that committed out of order or a terminal that was offline, is in the next count of its hour. Counting reads the
-rows of the hours alone (a block range index on `verified_at`), and the statement of a check knows nothing of it.
+rows of the hours alone (by the index on `verified_at`), and the statement of a check knows nothing of it.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -1,14 +1,14 @@
-"""Checks by hour, and what finds the checks of an hour.
+"""Checks by hour.
 
 Revision ID: 0015
-Revises: 0007
+Revises: 0013
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0015"
-down_revision = "0007"
+down_revision = "0013"
 branch_labels = None
 depends_on = None
 
@@ -25,15 +25,7 @@ def upgrade() -> None:
         sa.CheckConstraint("checks > 0", name=op.f("ck_usage_hour_some")),
         sa.PrimaryKeyConstraint("hour", "institution_id", "step", "channel", "outcome", name=op.f("pk_usage_hour")),
     )
-    op.create_index(
-        "ix_verification_verified_at",
-        "verification",
-        ["verified_at"],
-        postgresql_using="brin",
-        postgresql_with={"pages_per_range": 32},
-    )
 
 
 def downgrade() -> None:
-    op.drop_index("ix_verification_verified_at", "verification")
     op.drop_table("usage_hour")

@@ -69,6 +69,13 @@ OPERATIONS = [
     ("POST", "/v1/verifications"),
     ("POST", "/oauth/token"),
     *((method, "/v1/admin/sessions/current") for method in ("GET", "DELETE")),
+    *((method, "/v1/webhooks") for method in ("GET", "POST")),
+    *((method, "/v1/webhooks/{webhook_id}") for method in ("GET", "PATCH", "DELETE")),
+    *(("POST", f"/v1/webhooks/{{webhook_id}}/{path}") for path in ("secret", "test", "replay", "redeliver")),
+    ("GET", "/v1/webhooks/{webhook_id}/deliveries"),
+    ("GET", "/v1/admin/webhooks"),
+    ("GET", "/v1/admin/webhooks/{webhook_id}/deliveries"),
+    *(("POST", f"/v1/admin/webhooks/{{webhook_id}}/{path}") for path in ("pause", "resume", "redeliver")),
     *(("GET", path) for path in (*STATUS, "/.well-known/ehc/list-keys")),
 ]
 CASES = [
