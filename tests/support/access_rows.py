@@ -120,9 +120,26 @@ BINDINGS = {
     ("POST", f"{_PLASTIC}/{{binding_id}}/found"): client(_VERIFY),
 }
 
+_HOOK = "/v1/webhooks/{webhook_id}"
+WEBHOOKS = {
+    ("POST", "/v1/webhooks"): client(_CARDS),
+    ("GET", "/v1/webhooks"): client(_CARDS, own=200, other=200),
+    ("GET", _HOOK): client(_CARDS, own=404, other=404),
+    ("PATCH", _HOOK): client(_CARDS),
+    ("DELETE", _HOOK): client(_CARDS, own=404, other=404),
+    **{("POST", f"{_HOOK}/{act}"): client(_CARDS) for act in ("secret", "test", "replay", "redeliver")},
+    ("GET", f"{_HOOK}/deliveries"): client(_CARDS, own=404, other=404),
+}
+
 ADMIN = {
+    ("GET", "/v1/admin/webhooks"): admin(Right.WEBHOOKS_READ),
+    ("GET", "/v1/admin/webhooks/{webhook_id}/deliveries"): admin(Right.WEBHOOKS_READ),
+    **{
+        ("POST", f"/v1/admin/webhooks/{{webhook_id}}/{act}"): admin(Right.WEBHOOKS_WRITE)
+        for act in ("pause", "resume", "redeliver")
+    },
     ("GET", "/v1/admin/sessions/current"): admin(),
     ("DELETE", "/v1/admin/sessions/current"): admin(),
 }
 
-ROWS: dict[tuple[str, str], Row] = {**PUBLIC, **CARDS, **CHECKS, **BINDINGS, **ADMIN}
+ROWS: dict[tuple[str, str], Row] = {**PUBLIC, **CARDS, **CHECKS, **BINDINGS, **WEBHOOKS, **ADMIN}
