@@ -18,6 +18,8 @@ class InstitutionRow(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     code: Mapped[str] = mapped_column(Text, unique=True)
     name: Mapped[str] = mapped_column(Text)
+    region: Mapped[str | None] = mapped_column(Text, index=True)
+    """Six digits of GB/T 2260; None where nobody has said yet."""
     static_allowed: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
     """Whether printed and other static codes (静态码) count here."""
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
