@@ -14,7 +14,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ehc import audit, log
 from ehc.access import api as access_api
-from ehc.access import roles, staff_session_api, staff_sessions, webhook_admin_api, webhook_api
+from ehc.access import (
+    department_api,
+    institution_api,
+    institution_import_api,
+    institution_public_api,
+    roles,
+    staff_session_api,
+    staff_sessions,
+    webhook_admin_api,
+    webhook_api,
+)
 from ehc.access.clients import institution_names
 from ehc.access.tokens import Names, Tokens
 from ehc.access.webhook_tasks import poster
@@ -55,6 +65,7 @@ from ehc.web.problems import Problems
 
 STATUSES: dict[type[EhcError], int] = {
     **access_api.STATUSES,
+    **institution_api.STATUSES,
     **issuer_api.STATUSES,
     **batch_api.STATUSES,
     **code_api.STATUSES,
@@ -200,6 +211,10 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
     hooks = webhook_api.WebhookDeps(work, clock, keys.sealer, poster(settings), tokens.authenticate)
     app.register_blueprint(webhook_api.webhooks_blueprint(hooks))
     app.register_blueprint(webhook_admin_api.admin_webhooks_blueprint(admin))
+    app.register_blueprint(institution_api.institutions_blueprint(admin))
+    app.register_blueprint(institution_import_api.institution_imports_blueprint(admin))
+    app.register_blueprint(department_api.departments_blueprint(admin))
+    app.register_blueprint(institution_public_api.public_institutions_blueprint(work, tokens.authenticate))
     app.register_blueprint(issuer_api.cards_blueprint(issuer))
     app.register_blueprint(code_api.codes_blueprint(issuer))
     app.register_blueprint(code_api.temporary_blueprint(issuer))

@@ -11,6 +11,7 @@ from ehc.commands.db import db
 from ehc.commands.dev import dev
 from ehc.commands.family import family
 from ehc.commands.imports import export_people, import_people
+from ehc.commands.institutions import institutions
 from ehc.commands.jobs import jobs
 from ehc.commands.keys import keys
 from ehc.commands.webhooks import webhooks
@@ -25,5 +26,5 @@ def main() -> None:
 
 for command in (export_people, family, import_people):
     cards.add_command(command)
-for command in (audit, bindings, cards, clients, db, dev, jobs, keys, webhooks, worker):
+for command in (audit, bindings, cards, clients, db, dev, institutions, jobs, keys, webhooks, worker):
     main.add_command(command)

@@ -25,9 +25,12 @@ _NARROW = {
     "card_alias": "SELECT, INSERT, DELETE",
     "import_error": "SELECT, INSERT",
     "secret_key": "SELECT, INSERT",
+    "region": "SELECT",
+    "institution_code": "SELECT, INSERT, UPDATE (valid_until)",
+    "institution_fault": "SELECT, INSERT",
     **dict.fromkeys(
-        ("card", "client", "family_link", "identity_document", "import_piece", "import_run", "institution",
-         "printed_code", "resident", "signing_key"),
+        ("card", "client", "department", "family_link", "identity_document", "import_piece", "import_run", "institution",
+         "institution_import",         "printed_code", "resident", "signing_key"),
         _KEPT,
     ),
 }  # fmt: skip

@@ -120,6 +120,37 @@ BINDINGS = {
     ("POST", f"{_PLASTIC}/{{binding_id}}/found"): client(_VERIFY),
 }
 
+_INSTITUTION = "/v1/admin/institutions/{institution_id}"
+_DEPARTMENT = f"{_INSTITUTION}/departments/{{department_id}}"
+_READ, _WRITE = Right.INSTITUTIONS_READ, Right.INSTITUTIONS_WRITE
+INSTITUTIONS = {
+    ("GET", "/v1/institutions"): client(_CARDS, own=200, other=200),
+    ("GET", "/v1/institutions/{institution_id}"): client(_CARDS, own=404, other=404),
+    **{
+        ("GET", path): admin(_READ)
+        for path in (
+            "/v1/admin/regions",
+            "/v1/admin/standard-departments",
+            "/v1/admin/institutions",
+            _INSTITUTION,
+            f"{_INSTITUTION}/departments",
+            _DEPARTMENT,
+        )
+    },
+    ("POST", "/v1/admin/institutions"): admin(_WRITE),
+    ("PATCH", _INSTITUTION): admin(_WRITE),
+    **{
+        ("POST", f"{_INSTITUTION}/{act}"): admin(_WRITE)
+        for act in ("suspend", "resume", "close", "codes", "departments")
+    },
+    ("POST", f"{_INSTITUTION}/codes/{{code_id}}/end"): admin(_WRITE),
+    ("PATCH", _DEPARTMENT): admin(_WRITE),
+    ("DELETE", _DEPARTMENT): admin(_WRITE),
+    ("POST", "/v1/admin/institutions/imports"): admin(_WRITE),
+    ("GET", "/v1/admin/institutions/imports/{import_id}"): admin(_WRITE),
+    ("GET", "/v1/admin/institutions/imports/{import_id}/errors"): admin(_WRITE),
+}
+
 _HOOK = "/v1/webhooks/{webhook_id}"
 WEBHOOKS = {
     ("POST", "/v1/webhooks"): client(_CARDS),
@@ -142,4 +173,4 @@ ADMIN = {
     ("DELETE", "/v1/admin/sessions/current"): admin(),
 }
 
-ROWS: dict[tuple[str, str], Row] = {**PUBLIC, **CARDS, **CHECKS, **BINDINGS, **WEBHOOKS, **ADMIN}
+ROWS: dict[tuple[str, str], Row] = {**PUBLIC, **CARDS, **CHECKS, **BINDINGS, **WEBHOOKS, **INSTITUTIONS, **ADMIN}
