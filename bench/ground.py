@@ -107,7 +107,7 @@ def _bare_table(place: Deployment) -> Iterator[None]:
 
 def _cards(place: Deployment, app: dict[str, str], count: int) -> list[Card]:
     with place.work() as session:
-        caller = clients.prove(session, app["client_id"], app["client_secret"])
+        caller = clients.prove(session, app["client_id"], app["client_secret"], now=place.clock.now())
         if caller is None:
             raise RuntimeError("the app that was just made cannot prove itself")
         secrets = secret_keys.load(session, place.kek)

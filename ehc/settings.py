@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 from ehc.cards.states import Level
@@ -49,6 +50,12 @@ class Settings:
     import_megabytes: int = 256
     audit_hash: str = "sha256"
     issuer_name: str = "电子健康卡发卡机构"
+    app_per_minute: int = 6000
+    app_per_day: int = 5_000_000
+    card_per_minute: int = 120
+    terminal_per_minute: int = 1200
+    institution_per_minute: int = 60_000
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
@@ -84,6 +91,12 @@ class Settings:
                 import_megabytes=_within(env.get("EHC_IMPORT_MEGABYTES", cls.import_megabytes), 1, 64 * 1024),
                 audit_hash=_choice(env.get("EHC_AUDIT_HASH", cls.audit_hash), "sha256", "hmac-sm3"),
                 issuer_name=_name(env.get("EHC_ISSUER_NAME", cls.issuer_name)),
+                app_per_minute=_count(env.get("EHC_APP_PER_MINUTE", cls.app_per_minute)),
+                app_per_day=_count(env.get("EHC_APP_PER_DAY", cls.app_per_day)),
+                card_per_minute=_count(env.get("EHC_CARD_PER_MINUTE", cls.card_per_minute)),
+                terminal_per_minute=_count(env.get("EHC_TERMINAL_PER_MINUTE", cls.terminal_per_minute)),
+                institution_per_minute=_count(env.get("EHC_INSTITUTION_PER_MINUTE", cls.institution_per_minute)),
+                trusted_proxies=tuple(map(ip_network, env.get("EHC_TRUSTED_PROXIES", "").split())),
             )
         except ValueError:
             raise SettingsError("an EHC_… variable has a value of the wrong kind; see docs/operations.md") from None

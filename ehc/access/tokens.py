@@ -3,7 +3,7 @@
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from secrets import token_urlsafe
 from threading import Lock
@@ -91,8 +91,7 @@ class Tokens:
         if caller is None:
             self._known.pop(token, None)
             raise NotAuthentic
-        narrowed = Caller(caller.id, caller.kind, scopes & caller.scopes, caller.institution_id)
-        known = _Known(narrowed, expires_at, self._timer())
+        known = _Known(replace(caller, scopes=scopes & caller.scopes), expires_at, self._timer())
         with self._lock:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()

@@ -69,6 +69,12 @@ OPERATIONS = [
     ("POST", "/v1/verifications"),
     ("POST", "/oauth/token"),
     *((method, "/v1/admin/sessions/current") for method in ("GET", "DELETE")),
+    *((method, "/v1/admin/apps") for method in ("GET", "POST")),
+    *((method, "/v1/admin/apps/{app_id}") for method in ("GET", "PATCH")),
+    *(("POST", f"/v1/admin/apps/{{app_id}}/{path}") for path in ("approve", "go-live", "suspend", "resume")),
+    *(("POST", f"/v1/admin/apps/{{app_id}}/{path}") for path in ("secrets", "keys")),
+    ("DELETE", "/v1/admin/apps/{app_id}/secrets/{secret_id}"),
+    ("DELETE", "/v1/admin/apps/{app_id}/keys/{key_id}"),
     *(("GET", path) for path in (*STATUS, "/.well-known/ehc/list-keys")),
 ]
 CASES = [
