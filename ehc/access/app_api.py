@@ -5,11 +5,9 @@ from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, Response
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ehc.access import app_keys, apps, client_secrets
-from ehc.access.app_models import AppJwksRow
 from ehc.access.app_schemas import (
     AppChangeIn,
     AppIn,
@@ -105,8 +103,7 @@ def _add_drafts(bp: Blueprint, deps: AdminDeps, from_where: FromWhere) -> None:
         page = parsing.query(_QUERY)
         with deps.work() as session:
             found, more = apps.listed(session, state=page.get("state"), limit=page["limit"], before=page["cursor"])
-            asked = select(AppJwksRow.client_id, AppJwksRow.url)
-            urls = dict(session.execute(asked.where(AppJwksRow.client_id.in_([app.id for app in found]))).tuples())
+            urls = app_keys.urls_of(session, [app.id for app in found])
         following = cursor((found[-1].client.created_at, found[-1].id)) if more else None
         return Answer({"apps": [app_out(app, urls.get(app.id)) for app in found], "next": following}).response()
 

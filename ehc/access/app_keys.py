@@ -7,7 +7,7 @@ A key is known by its thumbprint (RFC 7638), whatever `kid` its owner calls it b
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -169,6 +169,12 @@ def set_url(session: Session, client: UUID, url: str | None) -> None:
 def url_of(session: Session, client: UUID) -> str | None:
     """Where an app publishes its keys."""
     return session.scalar(select(AppJwksRow.url).where(AppJwksRow.client_id == client))
+
+
+def urls_of(session: Session, clients: Sequence[UUID]) -> dict[UUID, str]:
+    """Where each of several apps publishes its keys, for those that do."""
+    wanted = select(AppJwksRow.client_id, AppJwksRow.url).where(AppJwksRow.client_id.in_(clients))
+    return {row.client_id: row.url for row in session.execute(wanted)}
 
 
 def keys_for(
