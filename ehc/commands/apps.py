@@ -25,7 +25,7 @@ def apps() -> None:
 
 
 @apps.command("list")
-@click.option("--state", type=click.Choice(list(AppState)))
+@click.option("--state", type=click.Choice([str(state) for state in AppState]))
 @deployment
 def list_apps(place: Deployment, state: str | None) -> None:
     """List the apps, the newest first."""
@@ -56,7 +56,7 @@ def show(place: Deployment, client_id: str) -> None:
 
 @apps.command()
 @click.argument("name")
-@click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice(list(Scope)))
+@click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice([str(scope) for scope in Scope]))
 @click.option("--sandbox", is_flag=True, help="Sees synthetic people and nobody else. Never changes.")
 @click.option("--network", "networks", multiple=True, help="From where it may call; anywhere if none is given.")
 @_BY

@@ -401,8 +401,10 @@ _PRIVATE = ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()), as_dict=T
         (public_jwk(kid=""), "key-shape"),
         (public_jwk(crv="secp256k1"), "key-kind"),
     ],
-    ids=["rsa", "ed25519", "p384", "oct", "private", "hs", "none", "enc", "off curve", "short", "number", "long kid"]
-    + ["chinese kid", "empty kid", "k1 curve"],
+    ids=[
+        *("rsa", "ed25519", "p384", "oct", "private", "hs", "none", "enc", "off curve", "short", "number", "long kid"),
+        *("chinese kid", "empty kid", "k1 curve"),
+    ],
 )
 def test_a_key_of_another_kind_is_refused(office: Office, jwk: dict[str, Any], code: str) -> None:
     answer = office.writer.post(f"{APPS}/{office.draft()['app_id']}/keys", {"jwk": jwk})

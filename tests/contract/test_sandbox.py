@@ -12,6 +12,7 @@ from ehc.cards import store as cards
 from ehc.cards.models import CardRow
 from ehc.cards.store import NoSuchCard
 from tests.contract.helpers import problem
+from tests.support import families
 from tests.support.service import Api, Service, person, told
 
 
@@ -168,24 +169,17 @@ def test_every_route_of_clients_says_whether_it_is_in_the_sandbox(world: World) 
 
 def test_the_family_is_of_one_world(world: World) -> None:
     """A guardian of the sandbox who names a real child's document adds another child."""
+    real = families.add(world.service.app, world.real, families.wanted(5))
+    synthetic = families.add(world.app, world.synthetic, families.wanted(5))
+    assert real["card"]["card_id"] != synthetic["card"]["card_id"]
     with world.service.session() as session:
-        before = session.scalar(text("SELECT count(*) FROM resident"))
-    child = person(4, name="王小小")
-    world.service.app.register(4, name="王小小")
-    member = {
-        "relation": "2",
-        "verification": {"method": "document-seen", "reference": "户口簿"},
-        "person": {name: child[name] for name in ("name", "id_type", "id_number")},
-    }
-    answer = world.app.post(f"/v1/cards/{world.synthetic}/family", member)
-    with world.service.session() as session:
-        worlds = session.execute(
+        pairs = session.execute(
             text("SELECT m.sandbox, g.sandbox FROM family_link f JOIN card m ON m.resident_id = f.member_id"
-                 " JOIN card g ON g.resident_id = f.guardian_id")
+                 " JOIN card g ON g.resident_id = f.guardian_id ORDER BY 1")
         ).all()  # fmt: skip
-    assert all(mine == theirs for mine, theirs in worlds)
-    assert before is not None
-    assert answer.status_code in {201, 409, 422}
+    assert [tuple(pair) for pair in pairs] == [(False, False), (True, True)]
+    assert problem(world.app.get(f"/v1/cards/{real['card']['card_id']}")) == (404, "card-not-found")
+    assert problem(world.service.app.get(f"/v1/cards/{synthetic['card']['card_id']}")) == (404, "card-not-found")
 
 
 def test_a_check_asks_no_more_statements_for_it(world: World) -> None:
