@@ -104,7 +104,7 @@ def test_nothing_of_this_machine_is_read(site: HttpsSite, host: str) -> None:
 
 def test_a_name_with_one_private_address_is_not_read_at_all(site: HttpsSite) -> None:
     for found in (["127.0.0.1"], ["8.8.8.8", "127.0.0.1"], ["127.0.0.1", "8.8.8.8"], ["::ffff:127.0.0.1"], []):
-        reader = PublicReader(lambda *_, found=found: found, context=site.trust)  # type: ignore[misc]
+        reader = PublicReader(lambda *_, found=found: found, context=site.trust)
         assert refusal(reader, site.url()) == "address"
     assert site.asked == []
 
