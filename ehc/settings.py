@@ -96,7 +96,7 @@ class Settings:
                 card_per_minute=_count(env.get("EHC_CARD_PER_MINUTE", cls.card_per_minute)),
                 terminal_per_minute=_count(env.get("EHC_TERMINAL_PER_MINUTE", cls.terminal_per_minute)),
                 institution_per_minute=_count(env.get("EHC_INSTITUTION_PER_MINUTE", cls.institution_per_minute)),
-                trusted_proxies=tuple(map(ip_network, env.get("EHC_TRUSTED_PROXIES", "").split())),
+                trusted_proxies=tuple(map(_network, env.get("EHC_TRUSTED_PROXIES", "").split())),
             )
         except ValueError:
             raise SettingsError("an EHC_… variable has a value of the wrong kind; see docs/operations.md") from None
@@ -128,6 +128,14 @@ def _within(text: str | int, least: int, most: int) -> int:
     if not least <= int(text) <= most:
         raise ValueError
     return int(text)
+
+
+def _network(text: str) -> IPv4Network | IPv6Network:
+    """A network, but not the whole internet: to trust everybody's word about addresses is to trust the caller's."""
+    found = ip_network(text)
+    if found.prefixlen == 0:
+        raise ValueError
+    return found
 
 
 def _choice(word: str, *words: str) -> str:

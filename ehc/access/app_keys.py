@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 from ehc.access.app_models import AppJwksRow, AppKeyRow
 from ehc.core.ids import uuid7
 from ehc.errors import EhcError, InvalidValue, Text
-from ehc.outside.public_https import PublicReader, Unfetchable, host_of
+from ehc.outside.public_https import PublicReader, Unfetchable, host_of, is_public
 
 MOST_KEYS = 5
 """Live keys of an app, by value."""
@@ -32,6 +32,7 @@ CACHED = timedelta(minutes=5)
 TRIED = timedelta(minutes=1)
 """How often an address is asked at most, by all workers together, whoever sends whatever `kid`."""
 _COORDINATE = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
+_NUMBERS = re.compile(r"[0-9.]+|.*:.*", re.ASCII)
 _KID = re.compile(r"[!-~]{1,100}", re.ASCII)
 
 log = structlog.get_logger(__name__)
@@ -148,10 +149,14 @@ def live_keys(session: Session, client: UUID) -> list[AppKeyRow]:
 def require_url(url: str) -> None:
     """Raises `InvalidValue` for an address that will never be read."""
     try:
-        host_of(url)
+        host = host_of(url)[0]
     except Unfetchable:
-        message = Text("应为 https 地址，不含用户名和片段。", "An https address without a user or a fragment.")
-        raise InvalidValue.at("/jwks_url", "url", message) from None
+        host = ""
+    if not host or (_NUMBERS.fullmatch(host) and not is_public(host)):
+        message = Text(
+            "应为公网 https 地址，不含用户名和片段。", "A public https address without a user or a fragment."
+        )
+        raise InvalidValue.at("/jwks_url", "url", message)
 
 
 def set_url(session: Session, client: UUID, url: str | None) -> None:

@@ -322,6 +322,10 @@ def test_every_change_is_in_the_audit_log_with_who_from_where_before_and_after(
         ({"jwks_url": "http://example.org/keys"}, "/jwks_url"),
         ({"jwks_url": "https://u:p@example.org/"}, "/jwks_url"),
         ({"jwks_url": "https://example.org/#x"}, "/jwks_url"),
+        ({"jwks_url": "https://10.0.0.1/keys"}, "/jwks_url"),
+        ({"jwks_url": "https://[::1]/keys"}, "/jwks_url"),
+        ({"jwks_url": "https://127.1/keys"}, "/jwks_url"),
+        ({"jwks_url": "https://example.org/" + "x" * 1000}, "/jwks_url"),
     ],
     ids=repr,
 )

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from ehc.access.clients import Credentials
 from ehc.commands import main
 from tests.support.apps import ask_token, public_jwk
-from tests.support.service import Service
+from tests.support.service import Api, Service
 
 Run = Callable[..., Result]
 
@@ -92,3 +92,16 @@ def test_what_is_wrong_is_told(run: Run, service: Service) -> None:
     assert failed(run("draft", "x", "--scope", "batch", "--sandbox", "--by", "1"))
     client_id = drafted(run)
     assert run("add-secret", client_id, "--until", "2020-01-01T00:00:00+0800", "--by", "1").exit_code == 2
+
+
+def test_clients_of_the_sandbox_can_be_made_at_once(database_url: str, service: Service) -> None:
+    def clients(*words: str) -> Credentials:
+        result = CliRunner().invoke(main, ["clients", *words], env={"EHC_DATABASE_URL": database_url})
+        lines = good(result).split()
+        return Credentials(lines[1], lines[3])
+
+    app = Api(service.client(), clients("add-app", "试用", "--sandbox"))
+    terminal = Api(service.client(), clients("add-terminal", "H1", "S9", "试用", "--sandbox"))
+    code = app.code(app.register()["card_id"])
+    assert service.terminal.scan(code)["reason"] == "not-issued"
+    assert terminal.scan(code)["outcome"] == "accepted"
