@@ -27,6 +27,7 @@ from ehc.access.app_schemas import (
 from ehc.access.app_states import GO_LIVE, RESUME, SUSPEND, AppMove
 from ehc.access.staff_session_api import AdminDeps
 from ehc.callers import Right, Staff
+from ehc.cards.store import StaleVersion
 from ehc.errors import EhcError, InvalidValue, Text
 from ehc.web import parsing
 from ehc.web.answers import Answer, instant
@@ -41,7 +42,7 @@ STATUSES: dict[type[EhcError], int] = {
     apps.WrongAppState: 409,
     apps.OwnDraft: 403,
     apps.NoCredential: 409,
-    apps.StaleApp: 412,
+    StaleVersion: 412,
     client_secrets.TooManySecrets: 409,
     client_secrets.NoSuchSecret: 404,
     app_keys.TooManyKeys: 409,

@@ -56,7 +56,7 @@ class KeyKnown(EhcError):
 class NoSuchKey(EhcError):
     """The app has no live key with this id."""
 
-    code = "key-not-found"
+    code = "app-key-not-found"
 
 
 @dataclass(frozen=True, slots=True)

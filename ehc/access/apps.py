@@ -18,6 +18,7 @@ from ehc.access.app_models import AppRow
 from ehc.access.app_states import APPROVE, GO_LIVE, AppMove, AppState
 from ehc.access.models import ClientRow
 from ehc.callers import ClientKind, Scope
+from ehc.cards.store import StaleVersion
 from ehc.errors import EhcError, InvalidValue, Text
 
 SANDBOX_SCOPES = frozenset({Scope.CARDS, Scope.CODES, Scope.VERIFY})
@@ -46,12 +47,6 @@ class NoCredential(EhcError):
     """An app goes live with a secret, a key, or an address of keys."""
 
     code = "no-credential"
-
-
-class StaleApp(EhcError):
-    """The app changed since it was read."""
-
-    code = "precondition-failed"
 
 
 @dataclass(frozen=True)
@@ -122,7 +117,7 @@ def change(
     session: Session, app_id: UUID, wanted: dict[str, Any], *, version: int | None, by: By, now: datetime
 ) -> App:
     """Change what is known of an app. Other scopes of an approved app make it a draft again; those of a live one wait for
-    approval, and it goes on with those it has. Raises `NoSuchApp`, `StaleApp`, or `InvalidValue`.
+    approval, and it goes on with those it has. Raises `NoSuchApp`, `StaleVersion`, or `InvalidValue`.
     """
     app = find(session, app_id)
     before = facts_of(session, app)
@@ -144,7 +139,10 @@ def change(
 
 
 def approve(session: Session, app_id: UUID, *, version: int | None, by: By, now: datetime) -> App:
-    """Approve a draft, or the scopes that a live app asks for. Raises `OwnDraft`, `WrongAppState`, `StaleApp`, `NoSuchApp`."""
+    """Approve a draft, or the scopes that a live app asks for.
+
+    Raises `OwnDraft`, `WrongAppState`, `StaleVersion` or `NoSuchApp`.
+    """
     app = find(session, app_id)
     asked = app.row.asked_scopes
     if app.row.state not in APPROVE.sources and asked is None:
@@ -175,7 +173,7 @@ def move(
     version: int | None = None,
     reason: str | None = None,
 ) -> App:
-    """Move an app; `approve` approves. Raises `NoSuchApp`, `WrongAppState`, `NoCredential` or `StaleApp`."""
+    """Move an app; `approve` approves. Raises `NoSuchApp`, `WrongAppState`, `NoCredential` or `StaleVersion`."""
     app = find(session, app_id)
     if app.row.state not in how.sources:
         raise _wrong_state()
@@ -266,7 +264,7 @@ def _wrong_state() -> WrongAppState:
     )
 
 
-def _stale() -> StaleApp:
-    return StaleApp(
+def _stale() -> StaleVersion:
+    return StaleVersion(
         Text("该应用已被修改，请重新读取后再试。", "The app changed meanwhile. Read it again, then repeat.")
     )

@@ -26,6 +26,9 @@ _NARROW = {
     "import_error": "SELECT, INSERT",
     "secret_key": "SELECT, INSERT",
     **dict.fromkeys(
+        ("app", "app_key", "client_secret"), _KEPT,
+    ),
+    **dict.fromkeys(
         ("card", "client", "family_link", "identity_document", "import_piece", "import_run", "institution",
          "printed_code", "resident", "signing_key"),
         _KEPT,

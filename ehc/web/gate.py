@@ -1,7 +1,7 @@
 """What every request of a client passes besides its scope: from where it may call, and how often.
 
-Not Flask-Limiter: it asks its storage once for each limit of each request, and again for its headers, so that a check would
-pay six round trips. `Rates` asks once at most, and seldom; two limiters would count one app twice.
+Not Flask-Limiter: it asks its storage for each limit of each request by itself, and again for the headers. `Rates` asks once at
+most, and seldom, as a check needs it; two limiters would count one app twice.
 """
 
 from collections.abc import Callable, Sequence

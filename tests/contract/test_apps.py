@@ -376,7 +376,10 @@ def test_keys_by_value_are_added_known_by_thumbprint_and_ended(office: Office) -
         assert office.writer.post(f"{APPS}/{app_id}/keys", {"jwk": public_jwk()}).status_code == 201
     assert problem(office.writer.post(f"{APPS}/{app_id}/keys", {"jwk": public_jwk()})) == (409, "too-many-keys")
     assert office.writer.call("DELETE", f"{APPS}/{app_id}/keys/{named['key_id']}").status_code == 204
-    assert problem(office.writer.call("DELETE", f"{APPS}/{app_id}/keys/{named['key_id']}")) == (404, "key-not-found")
+    assert problem(office.writer.call("DELETE", f"{APPS}/{app_id}/keys/{named['key_id']}")) == (
+        404,
+        "app-key-not-found",
+    )
     assert len(told(office.read(app_id))["keys"]) == 4
 
 
