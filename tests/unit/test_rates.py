@@ -1,6 +1,8 @@
 """Counting: what a limit lets through, how seldom Redis is asked, and what happens without it."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -153,3 +155,17 @@ def test_what_is_remembered_is_bounded(link: CountedLink, monkeypatch: pytest.Mo
     for number in range(1000):
         counter.spend([Rule("card", f"c{number}", 10)], now=NOW)
     assert len(counter._windows[60][1]) <= 101
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_threads_that_come_together_pass_no_more_than_the_limit(link: CountedLink, silent: bool) -> None:
+    link.silent = silent
+    counter, rule, at_once = rates(link), Rule("app", "a", 500), Barrier(16)
+
+    def many(_: int) -> int:
+        at_once.wait()
+        return let_through(counter, rule, 100)
+
+    with ThreadPoolExecutor(16) as pool:
+        passed = sum(pool.map(many, range(16)))
+    assert passed == 500 if silent else 450 <= passed <= 500  # some told together see each other's as their own
