@@ -83,6 +83,8 @@ def prepared(folder: Path, *, cards: int) -> Iterator[Ground]:
     with mock.patch.dict(os.environ), running(folder) as servers:  # what comes after finds the environment as it was
         env = environment(servers, folder)
         env["EHC_CODES_PER_MINUTE"] = "1000"  # bursts follow each other faster than phones fetch codes
+        env |= {f"EHC_{whose}_PER_MINUTE": "100000000" for whose in ("APP", "TERMINAL", "INSTITUTION")}
+        env["EHC_APP_PER_DAY"] = "1000000000"
         os.environ.update(env)
         place = Deployment()
         upgrade_tables(place)
@@ -107,7 +109,7 @@ def _bare_table(place: Deployment) -> Iterator[None]:
 
 def _cards(place: Deployment, app: dict[str, str], count: int) -> list[Card]:
     with place.work() as session:
-        caller = clients.prove(session, app["client_id"], app["client_secret"])
+        caller = clients.prove(session, app["client_id"], app["client_secret"], now=place.clock.now())
         if caller is None:
             raise RuntimeError("the app that was just made cannot prove itself")
         secrets = secret_keys.load(session, place.kek)

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -95,8 +95,8 @@ def in_turns(rounds: int, *routes: Route) -> list[Bursts]:
 class Routes:
     """The routes of the service and the bare ones, both servers running."""
 
-    def __init__(self, ground: Ground, service: Granian, bare: Granian) -> None:
-        self._ground, self._service, self._bare = ground, service, bare
+    def __init__(self, ground: Ground, service: Granian, bare: Granian, unguarded: Granian) -> None:
+        self._ground, self._service, self._bare, self._unguarded = ground, service, bare, unguarded
         self._terminal, self._app = (self._token(role) for role in ("terminal", "app"))
 
     def verify(self, cards: list[Card] | None = None) -> Route:
@@ -107,6 +107,10 @@ class Routes:
             return [load.request("POST", "/v1/verifications", _scan(code), self._terminal) for code in codes]
 
         return Route(self._service, 200, '"outcome":"accepted"', requests)
+
+    def verify_unguarded(self) -> Route:
+        """The same of a service that asks nobody who they are, whence they call, or how often."""
+        return replace(self.verify(), server=self._unguarded)
 
     def codes(self) -> Route:
         """`POST /v1/cards/{id}/codes`, once for each card."""
@@ -155,13 +159,19 @@ def serving(ground: Ground) -> Iterator[Routes]:
     service = Granian(env, port=free_port(), log=ground.folder / "ehc.log", folder=ROOT)
     log = ground.folder / "bare.log"
     bare = Granian(ground.env, port=free_port(), log=log, app="bench.bare:app", ready="/ready", folder=ROOT)
+    whose = {"EHC_BENCH_CALLER": ground.credentials["terminal"]["client_id"]}
+    log = ground.folder / "unguarded.log"
+    unguarded = Granian(
+        env | whose, port=free_port(), log=log, app="bench.unguarded:app", ready="/healthz", folder=ROOT
+    )
+    servers = service, bare, unguarded
     try:
-        service.start()
-        bare.start()
-        yield Routes(ground, service, bare)
+        for server in servers:
+            server.start()
+        yield Routes(ground, *servers)
     finally:
-        service.stop()
-        bare.stop()
+        for server in servers:
+            server.stop()
         for file in metrics.glob("*.db"):
             file.unlink()
         metrics.rmdir()

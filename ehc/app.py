@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ehc import audit, log
 from ehc.access import api as access_api
 from ehc.access import (
+    app_api,
     department_api,
     institution_api,
     institution_import_api,
@@ -52,6 +53,7 @@ from ehc.keystore.ring import Purpose
 from ehc.keystore.secret_keys import Secrets
 from ehc.keystore.signing_keys import DatedSigner
 from ehc.parties import bank_gateway, bank_key, identity_authority, sms_gateway
+from ehc.rates import Rates
 from ehc.redis_link import RedisLink
 from ehc.settings import Settings, SettingsError
 from ehc.verify import api as verify_api
@@ -60,12 +62,15 @@ from ehc.verify.journal import Journal
 from ehc.verify.partitions import missing_partitions
 from ehc.verify.service import Tools
 from ehc.web import idempotency, observe, status
+from ehc.web.auth import in_sandbox
+from ehc.web.gate import Gate, Limits
 from ehc.web.parsing import MAX_BODY
 from ehc.web.problems import Problems
 
 STATUSES: dict[type[EhcError], int] = {
     **access_api.STATUSES,
     **institution_api.STATUSES,
+    **app_api.STATUSES,
     **issuer_api.STATUSES,
     **batch_api.STATUSES,
     **code_api.STATUSES,
@@ -143,6 +148,9 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
     redis = RedisLink(settings.redis_url)
     names = Names(settings.issuer, settings.audience)
     tokens = Tokens(rings=keys.token_ring, names=names, work=work, clock=clock)
+    gate = Gate(Rates(redis), _limits(settings), trusted=settings.trusted_proxies, clock=clock)
+    gate.install(app)
+    authenticate = gate.before(tokens.authenticate)
     once = idempotency.Once(work, keys.secrets.get, clock)
     limit = IssueLimit(redis, per_minute=settings.codes_per_minute)
     desk = CodeDesk(engine, signers=keys.code_signers, cti_key=lambda: keys.secrets.get().cti, limit=limit, clock=clock)
@@ -151,12 +159,12 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
         work=work,
         once=once,
         clock=clock,
-        registry=lambda: registry_of(settings, keys.secrets.get(), authority=authority),
+        registry=lambda: registry_of(settings, keys.of_caller(), authority=None if in_sandbox() else authority),
         desk=desk,
         national_desk=NationalDesk(
             desk,
             work,
-            secrets=keys.secrets.get,
+            secrets=keys.of_caller,
             clock=clock,
             seconds=settings.national_seconds,
             uses=settings.national_uses,
@@ -166,7 +174,7 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
         sms=sms_gateway(settings, clock),
         print_days=settings.print_days,
         issuer_name=settings.issuer_name,
-        authenticate=tokens.authenticate,
+        authenticate=authenticate,
     )
     verify = verify_api.VerifyDeps(
         work=work,
@@ -176,12 +184,12 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
             rings=keys.code_ring,
             cti_key=lambda: keys.secrets.get().cti,
             sealer=keys.sealer,
-            blind_index=lambda: keys.secrets.get().blind_index,
+            blind_index=lambda: keys.of_caller().blind_index,
             protection_keys=lambda: keys.secrets.get().protection_keys,
             national_seconds=settings.national_seconds,
         ),
         journal=Journal(engine),
-        authenticate=tokens.authenticate,
+        authenticate=authenticate,
         institution_names=institution_names,
     )
     bindings = BindingDeps(
@@ -191,7 +199,7 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
         secrets=keys.secrets.get,
         list_signer=lambda: signing_keys.signer_at(keys.list_signers.get(), clock.now()),
         institution_names=institution_names,
-        authenticate=tokens.authenticate,
+        authenticate=authenticate,
         bank_bins=settings.bank_bins_file,
     )
     plastic = plastic_api.PlasticDeps(bindings, loss_days=settings.plastic_loss_days)
@@ -204,23 +212,26 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
     )
     observe.install(app)
     Problems(STATUSES).install(app)
-    app.register_blueprint(access_api.blueprint(access_api.AccessDeps(work, clock, keys.token_signers, names)))
+    app.register_blueprint(
+        access_api.blueprint(access_api.AccessDeps(work, clock, keys.token_signers, names, gate.admit))
+    )
     authenticate_staff = staff_sessions.authenticator(work, clock)
     admin = staff_session_api.AdminDeps(work, once, clock, keys.sealer, authenticate_staff)
     app.register_blueprint(staff_session_api.staff_session_blueprint(admin))
-    hooks = webhook_api.WebhookDeps(work, clock, keys.sealer, poster(settings), tokens.authenticate)
+    hooks = webhook_api.WebhookDeps(work, clock, keys.sealer, poster(settings), authenticate)
     app.register_blueprint(webhook_api.webhooks_blueprint(hooks))
     app.register_blueprint(webhook_admin_api.admin_webhooks_blueprint(admin))
     app.register_blueprint(institution_api.institutions_blueprint(admin))
     app.register_blueprint(institution_import_api.institution_imports_blueprint(admin))
     app.register_blueprint(department_api.departments_blueprint(admin))
-    app.register_blueprint(institution_public_api.public_institutions_blueprint(work, tokens.authenticate))
+    app.register_blueprint(institution_public_api.public_institutions_blueprint(work, authenticate))
+    app.register_blueprint(app_api.apps_blueprint(admin, gate.address))
     app.register_blueprint(issuer_api.cards_blueprint(issuer))
     app.register_blueprint(code_api.codes_blueprint(issuer))
     app.register_blueprint(code_api.temporary_blueprint(issuer))
     app.register_blueprint(phone_api.phones_blueprint(issuer))
     most = settings.import_megabytes * 2**20
-    imports = batch_api.ImportDeps(work, clock, keys.sealer, tokens.authenticate, most)
+    imports = batch_api.ImportDeps(work, clock, keys.sealer, authenticate, most)
     app.register_blueprint(batch_api.imports_blueprint(imports))
     app.register_blueprint(family_api.family_blueprint(issuer))
     app.register_blueprint(rights_api.rights_blueprint(rights_api.RightsDeps(issuer, checks_of, institution_names)))
@@ -238,6 +249,16 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
     notices = bank_webhook.WebhookDeps(work, clock, bank_key(settings))
     app.register_blueprint(bank_webhook.bank_notices_blueprint(notices))
     app.register_blueprint(status.blueprint(about))
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        app=settings.app_per_minute,
+        app_day=settings.app_per_day,
+        card=settings.card_per_minute,
+        terminal=settings.terminal_per_minute,
+        institution=settings.institution_per_minute,
+    )
 
 
 def _require_bins(settings: Settings) -> None:
@@ -270,6 +291,11 @@ class Keys:
         """What seals and opens fields."""
         return self.secrets.get().sealer
 
+    def of_caller(self) -> Secrets:
+        """The symmetric keys as they are for whoever calls now: a client of the sandbox finds nobody real with them."""
+        found = self.secrets.get()
+        return found.of_sandbox() if in_sandbox() else found
+
     def _secrets(self) -> Secrets:
         with self._work() as session:
             if self._wary:
@@ -288,7 +314,9 @@ class Keys:
 
 
 def _readiness(work: UnitOfWork, keys: Keys, redis: RedisLink, clock: Clock) -> dict[str, bool | None]:
-    checks: dict[str, bool | None] = {"database": False, "keys": False, "partitions": False, "redis": redis.answers()}
+    shared = redis.answers()
+    checks: dict[str, bool | None] = {"database": False, "keys": False, "partitions": False, "redis": shared}
+    checks["limits"] = shared  # without Redis each worker counts for itself
     try:
         with work() as session:
             session.execute(text("SELECT 1"))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
 from uuid import UUID
 
 
@@ -30,6 +31,13 @@ class Caller:
     kind: ClientKind
     scopes: frozenset[Scope]
     institution_id: UUID | None = None
+    sandbox: bool = False
+    """Sees synthetic people and nobody else."""
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """From where it may call; empty: from anywhere."""
+    per_minute: int | None = None
+    per_day: int | None = None
+    """Limits of its own, instead of the deployment's."""
 
 
 class Role(StrEnum):

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 from ehc.cards.states import Level
@@ -51,6 +52,12 @@ class Settings:
     issuer_name: str = "电子健康卡发卡机构"
     webhook_loopback: bool = False
     webhook_ca_file: Path | None = None
+    app_per_minute: int = 6000
+    app_per_day: int = 5_000_000
+    card_per_minute: int = 120
+    terminal_per_minute: int = 1200
+    institution_per_minute: int = 60_000
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
@@ -88,6 +95,12 @@ class Settings:
                 issuer_name=_name(env.get("EHC_ISSUER_NAME", cls.issuer_name)),
                 webhook_loopback=_loopback(env),
                 webhook_ca_file=_file(env.get("EHC_WEBHOOK_CA_FILE")),
+                app_per_minute=_count(env.get("EHC_APP_PER_MINUTE", cls.app_per_minute)),
+                app_per_day=_count(env.get("EHC_APP_PER_DAY", cls.app_per_day)),
+                card_per_minute=_count(env.get("EHC_CARD_PER_MINUTE", cls.card_per_minute)),
+                terminal_per_minute=_count(env.get("EHC_TERMINAL_PER_MINUTE", cls.terminal_per_minute)),
+                institution_per_minute=_count(env.get("EHC_INSTITUTION_PER_MINUTE", cls.institution_per_minute)),
+                trusted_proxies=tuple(map(_network, env.get("EHC_TRUSTED_PROXIES", "").split())),
             )
         except ValueError:
             raise SettingsError("an EHC_… variable has a value of the wrong kind; see docs/operations.md") from None
@@ -126,6 +139,14 @@ def _within(text: str | int, least: int, most: int) -> int:
     if not least <= int(text) <= most:
         raise ValueError
     return int(text)
+
+
+def _network(text: str) -> IPv4Network | IPv6Network:
+    """A network, but not the whole internet: to trust everybody's word about addresses is to trust the caller's."""
+    found = ip_network(text)
+    if found.prefixlen == 0:
+        raise ValueError
+    return found
 
 
 def _choice(word: str, *words: str) -> str:

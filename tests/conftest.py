@@ -46,6 +46,8 @@ def pytest_configure(config: pytest.Config) -> None:
     given = environment(servers, folder)
     os.environ.update(given | {"EHC_DATABASE_URL": _url(servers.database_url, _TEMPLATE), "EHC_LOG_LEVEL": "WARNING"})
     os.environ["EHC_TEST_SERVER_URL"] = servers.database_url
+    for limit in ("APP", "CARD", "TERMINAL", "INSTITUTION"):  # the clock stands still: a whole file is one minute
+        os.environ[f"EHC_{limit}_PER_MINUTE"] = "1000000"
     place = Deployment()
     upgrade_tables(place)
     make_partitions(place)

@@ -2,6 +2,7 @@
 
 import binascii
 from base64 import b64decode
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
@@ -32,6 +33,8 @@ class AccessDeps:
     clock: Clock
     signers: Refreshed[tuple[DatedSigner, ...]]
     names: tokens.Names
+    admit: Callable[[Caller], None]
+    """Refuses a client that calls from elsewhere, or too often."""
 
 
 _TWICE = Text("每个参数只能出现一次。", "Send each parameter once.")
@@ -74,9 +77,10 @@ def blueprint(deps: AccessDeps) -> Blueprint:
         client_id, secret = _credentials()
         now = deps.clock.now()
         with deps.work() as session:
-            caller = clients.prove(session, client_id, secret)
+            caller = clients.prove(session, client_id, secret, now=now)
         if caller is None:
             raise TokenRefused("invalid_client", _BAD_CLIENT, 401)
+        deps.admit(caller)
         scopes = _scopes(caller)
         token = tokens.issue(caller, scopes, signers=deps.signers.get(), names=deps.names, now=now)
         body = {

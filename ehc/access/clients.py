@@ -1,17 +1,17 @@
 """Institutions and clients: making them, and proving who one is. Nothing here commits."""
 
-import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from hashlib import sha256
-from secrets import token_urlsafe
+from ipaddress import ip_network
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from ehc import audit
-from ehc.access import institutions
+from ehc.access import client_secrets, institutions
+from ehc.access.app_models import AppRow
+from ehc.access.app_states import AppState
 from ehc.access.institution_models import InstitutionCodeRow
 from ehc.access.institutions import OPERATOR
 from ehc.access.models import ClientRow, InstitutionRow
@@ -66,31 +66,49 @@ def institution_names(session: Session, ids: set[UUID]) -> dict[UUID, str]:
     return {row.id: row.name for row in rows}
 
 
-def add_app(session: Session, *, name: str, scopes: frozenset[Scope], now: datetime) -> Credentials:
-    """Add an app: the back end of a mini-program or of a hospital's own app."""
-    return _add(session, kind=ClientKind.APP, name=name, scopes=scopes, now=now)
+def add_app(
+    session: Session, *, name: str, scopes: frozenset[Scope], now: datetime, sandbox: bool = False
+) -> Credentials:
+    """Add an app that is live at once: the back end of a mini-program or of a hospital's own app.
+
+    For whoever runs the machines. The staff make a draft, which somebody else approves (`ehc.access.apps`).
+    """
+    row = add_client(session, kind=ClientKind.APP, name=name, scopes=scopes, sandbox=sandbox, now=now)
+    session.add(AppRow(client_id=row.id, state=AppState.LIVE, made_by="operator"))
+    session.flush()
+    return _with_secret(session, row, now=now)
 
 
 def add_terminal(
-    session: Session, *, name: str, terminal_code: str, owner: InstitutionRow, now: datetime
+    session: Session,
+    *,
+    name: str,
+    terminal_code: str,
+    owner: InstitutionRow,
+    now: datetime,
+    sandbox: bool = False,
 ) -> Credentials:
     """Add a terminal (识读终端) of one institution. It may check codes, and nothing else."""
-    return _add(
+    row = add_client(
         session,
         kind=ClientKind.TERMINAL,
         name=name,
         scopes=frozenset({Scope.VERIFY}),
+        sandbox=sandbox,
         now=now,
         institution_id=owner.id,
         terminal_code=terminal_code,
     )
+    return _with_secret(session, row, now=now)
 
 
 def new_secret(session: Session, client_id: str, *, now: datetime) -> Credentials:
-    """Give a client a new secret; the old one stops. Raises `NoSuchClient`."""
-    secret = token_urlsafe(32)
-    _change(session, client_id, "client.secret-renewed", now, secret_hash=_hash(secret))
-    return Credentials(client_id, secret)
+    """Give a client a new secret; the old ones stop. Raises `NoSuchClient`."""
+    row = named(session, client_id)
+    client_secrets.end_all(session, row.id, now=now)
+    made = client_secrets.add(session, row.id, now=now)
+    audit.record(session, "client.secret-renewed", actor="operator", subject=client_id, at=now)
+    return Credentials(client_id, made.secret)
 
 
 def disable(session: Session, client_id: str, *, now: datetime) -> None:
@@ -98,75 +116,86 @@ def disable(session: Session, client_id: str, *, now: datetime) -> None:
     _change(session, client_id, "client.disabled", now, disabled_at=now)
 
 
-def prove(session: Session, client_id: str, secret: str) -> Caller | None:
+def named(session: Session, client_id: str) -> ClientRow:
+    """The client with this id. Raises `NoSuchClient`."""
+    row = _found(session, client_id)
+    if row is None:
+        raise _no_such_client()
+    return row
+
+
+def prove(session: Session, client_id: str, secret: str, *, now: datetime) -> Caller | None:
     """The client that knows this secret, unless it may not call. Takes as long for a client that does not exist."""
-    if "\x00" in client_id:  # no text column holds one, so no client has such an id
-        return None
-    row, state = _found(session, ClientRow.client_id == client_id)
-    held = row.secret_hash if row is not None else bytes(32)
-    known = hmac.compare_digest(held, _hash(secret))
-    return _caller(row, state) if known and row is not None else None
+    row = _found(session, client_id)
+    known = client_secrets.proves(session, row.id if row is not None else None, secret, now=now)
+    return by_id(session, row.id) if known and row is not None else None
 
 
 def by_id(session: Session, client: UUID) -> Caller | None:
-    """The client, unless it is disabled or gone, or its institution suspended or closed."""
-    row, state = _found(session, ClientRow.id == client)
-    return _caller(row, state) if row is not None else None
+    """The client; None where it is disabled, gone, an app that is not live, or of an institution that is not."""
+    wanted = select(ClientRow, AppRow, InstitutionRow.state).outerjoin(AppRow, AppRow.client_id == ClientRow.id)
+    wanted = wanted.outerjoin(InstitutionRow, InstitutionRow.id == ClientRow.institution_id)
+    found = session.execute(wanted.where(ClientRow.id == client)).one_or_none()
+    if found is None or found[0].disabled_at is not None or found[2] not in {None, institutions.LIVE}:
+        return None
+    row, app, _ = found
+    who = Caller(row.id, ClientKind(row.kind), frozenset(map(Scope, row.scopes)), row.institution_id, row.sandbox)
+    if who.kind is not ClientKind.APP:
+        return who
+    if app is None or app.state != AppState.LIVE:
+        return None
+    networks = tuple(map(ip_network, app.networks))
+    return replace(who, networks=networks, per_minute=app.per_minute, per_day=app.per_day)
 
 
-def _found(session: Session, which: ColumnElement[bool]) -> tuple[ClientRow | None, str | None]:
-    """A client and the state of its institution, in one statement."""
-    wanted = select(ClientRow, InstitutionRow.state).outerjoin(
-        InstitutionRow, InstitutionRow.id == ClientRow.institution_id
-    )
-    found = session.execute(wanted.where(which)).one_or_none()
-    return (found[0], found[1]) if found is not None else (None, None)
-
-
-def _add(
+def add_client(
     session: Session,
     *,
     kind: ClientKind,
     name: str,
     scopes: frozenset[Scope],
     now: datetime,
+    sandbox: bool = False,
     institution_id: UUID | None = None,
     terminal_code: str | None = None,
-) -> Credentials:
-    row_id, secret = uuid7(now), token_urlsafe(32)
+    actor: str = "operator",
+) -> ClientRow:
+    """A client without a credential. An app still needs its row in `app`."""
+    row_id = uuid7(now)
     row = ClientRow(
         id=row_id,
         client_id=f"{kind}-{row_id.hex[-12:]}",
         kind=kind,
         name=name,
-        secret_hash=_hash(secret),
         scopes=sorted(scopes),
+        sandbox=sandbox,
         institution_id=institution_id,
         terminal_code=terminal_code,
         created_at=now,
     )
     session.add(row)
     session.flush()
-    audit.record(
-        session, "client.added", actor="operator", subject=row.client_id, at=now, facts={"scopes": sorted(scopes)}
-    )
-    return Credentials(row.client_id, secret)
+    facts = {"scopes": sorted(scopes), "sandbox": sandbox}
+    audit.record(session, "client.added", actor=actor, subject=row.client_id, at=now, facts=facts)
+    return row
+
+
+def _with_secret(session: Session, row: ClientRow, *, now: datetime) -> Credentials:
+    return Credentials(row.client_id, client_secrets.add(session, row.id, now=now).secret)
+
+
+def _found(session: Session, client_id: str) -> ClientRow | None:
+    if "\x00" in client_id:  # no text column holds one, so no client has such an id
+        return None
+    return session.scalars(select(ClientRow).where(ClientRow.client_id == client_id)).one_or_none()
+
+
+def _no_such_client() -> NoSuchClient:
+    return NoSuchClient(Text("没有这个客户端。", "There is no client with this id."))
 
 
 def _change(session: Session, client_id: str, action: str, now: datetime, **values: object) -> None:
     changed = update(ClientRow).where(ClientRow.client_id == client_id).values(**values).returning(ClientRow.id)
     if session.execute(changed).first() is None:
-        raise NoSuchClient(Text("没有这个客户端。", "There is no client with this id."))
+        raise _no_such_client()
     audit.record(session, action, actor="operator", subject=client_id, at=now)
-
-
-def _hash(secret: str) -> bytes:
-    # A secret is 256 random bits of our making: one hash is enough, there is nothing to guess.
-    return sha256(secret.encode()).digest()
-
-
-def _caller(row: ClientRow, state: str | None) -> Caller | None:
-    """The client, unless it may not call; `state` is its institution's."""
-    if row.disabled_at is not None or state not in {None, institutions.LIVE}:
-        return None
-    return Caller(row.id, ClientKind(row.kind), frozenset(map(Scope, row.scopes)), row.institution_id)

@@ -34,7 +34,7 @@ class InstitutionRow(Base):
 
 
 class ClientRow(Base):
-    """An app or a terminal. Only a hash of its secret is kept."""
+    """An app or a terminal. Its secrets are in `client_secret`; what is asked and allowed of an app is in `app`."""
 
     __tablename__ = "client"
     __table_args__ = (
@@ -49,8 +49,9 @@ class ClientRow(Base):
     client_id: Mapped[str] = mapped_column(Text, unique=True)
     kind: Mapped[str] = mapped_column(Text)
     name: Mapped[str] = mapped_column(Text)
-    secret_hash: Mapped[bytes] = mapped_column(LargeBinary)
     scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    sandbox: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
+    """Lives in a world of its own, of synthetic people. Never changes."""
     institution_id: Mapped[UUID | None] = mapped_column(ForeignKey("institution.id"), index=True)
     terminal_code: Mapped[str | None] = mapped_column(Text, unique=True)
     disabled_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

@@ -2,11 +2,12 @@
 
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from secrets import token_urlsafe
 from threading import Lock
+from typing import Any
 from uuid import UUID
 
 import jwt
@@ -23,6 +24,7 @@ LIFE = timedelta(minutes=10)
 RECHECK_SECONDS = 10.0
 """How long a token is believed before its client is looked up again: a disabled client stops within this time."""
 _REMEMBERED = 20_000
+_TYPE = "at+jwt"
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def issue(
         "scope": " ".join(sorted(scopes)),
     }
     kid = urlsafe_b64encode(signer.key_id).decode()
-    return jwt.encode(claims, signer.private, algorithm="ES256", headers={"kid": kid, "typ": "at+jwt"})
+    return jwt.encode(claims, signer.private, algorithm="ES256", headers={"kid": kid, "typ": _TYPE})
 
 
 @dataclass(slots=True)
@@ -91,8 +93,7 @@ class Tokens:
         if caller is None:
             self._known.pop(token, None)
             raise NotAuthentic
-        narrowed = Caller(caller.id, caller.kind, scopes & caller.scopes, caller.institution_id)
-        known = _Known(narrowed, expires_at, self._timer())
+        known = _Known(replace(caller, scopes=scopes & caller.scopes), expires_at, self._timer())
         with self._lock:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
@@ -101,7 +102,7 @@ class Tokens:
 
     def _verify(self, token: str) -> tuple[UUID, frozenset[Scope], float]:
         try:
-            key_id = KeyId(urlsafe_b64decode(jwt.get_unverified_header(token)["kid"]))
+            key_id = _key_id(jwt.get_unverified_header(token))
             hint = jwt.decode(token, options={"verify_signature": False, "verify_exp": False, "verify_aud": False})
             ring = self._rings.get()
             if key_id not in ring:
@@ -119,3 +120,10 @@ class Tokens:
             return UUID(claims["sub"]), scopes, float(claims["exp"])  # our clock, not PyJWT's, decides on `exp`
         except (jwt.InvalidTokenError, UnknownKey, KeyError, ValueError, TypeError, AttributeError, OverflowError):
             raise NotAuthentic from None
+
+
+def _key_id(header: Mapping[str, Any]) -> KeyId:
+    """The key that a header names. Raises `InvalidTokenError` for what is no access token (RFC 9068), whoever signed it."""
+    if header.get("typ") != _TYPE or "crit" in header:
+        raise jwt.InvalidTokenError
+    return KeyId(urlsafe_b64decode(header["kid"]))

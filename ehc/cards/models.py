@@ -85,6 +85,8 @@ class CardRow(Base):
     """When the patient came for whom a temporary card was made."""
     temporary_index: Mapped[bytes | None] = mapped_column(LargeBinary, unique=True)
     joined_to: Mapped[int | None] = mapped_column(ForeignKey("card.serial"))
+    sandbox: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
+    """Of a synthetic person, whom only clients of the sandbox ever see. Never changes."""
     version: Mapped[int] = mapped_column(BigInteger, default=1)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     status_changed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))

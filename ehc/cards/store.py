@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, delete, or_, select, update
+from sqlalchemy import Boolean, CursorResult, Uuid, column, delete, exists, literal, or_, select, table, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -14,6 +14,9 @@ from ehc.callers import Caller
 from ehc.cards.models import CardRow, GrantRow
 from ehc.cards.states import LIVE, CardStatus, Kind, Level, Move, Party
 from ehc.errors import EhcError, Text
+
+_CLIENT = table("client", column("id", Uuid), column("sandbox", Boolean))
+"""Of another room, whose module this one does not know."""
 
 
 class NoSuchCard(EhcError):
@@ -143,9 +146,15 @@ def grant(
     link_id: UUID | None = None,
     until: datetime | None = None,
 ) -> bool:
-    """Let a client see a card; returns whether it could not before. A grant of the holder's own outweighs a guardian's."""
+    """Let a client see a card; returns whether it could not before. A grant of the holder's own outweighs a guardian's.
+
+    A client of the sandbox gets none for a real person's card, nor a real client for one of the sandbox.
+    """
     values = {"link_id": link_id, "until": until, "closed_at": None}
-    row = insert(GrantRow).values(card_serial=card.serial, client_id=client_id, created_at=at, **values)
+    whole = {"card_serial": card.serial, "client_id": client_id, "created_at": at, **values}
+    typed = [literal(value, GrantRow.__table__.c[name].type) for name, value in whole.items()]
+    of_world = exists().where(_CLIENT.c.id == client_id, _CLIENT.c.sandbox == card.sandbox)
+    row = insert(GrantRow).from_select(list(whole), select(*typed).where(of_world))
     over = or_(GrantRow.closed_at.is_not(None), GrantRow.until <= at)
     if link_id is None:
         over = or_(over, GrantRow.link_id.is_not(None))

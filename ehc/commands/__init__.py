@@ -2,6 +2,7 @@
 
 import click
 
+from ehc.commands.apps import apps
 from ehc.commands.audit import audit
 from ehc.commands.bindings import bindings
 from ehc.commands.cards import cards
@@ -26,5 +27,5 @@ def main() -> None:
 
 for command in (export_people, family, import_people):
     cards.add_command(command)
-for command in (audit, bindings, cards, clients, db, dev, institutions, jobs, keys, webhooks, worker):
+for command in (apps, audit, bindings, cards, clients, db, dev, institutions, jobs, keys, webhooks, worker):
     main.add_command(command)

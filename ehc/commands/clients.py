@@ -43,11 +43,13 @@ def static_codes(place: Deployment, institution_code: str, allowed: bool) -> Non
 @click.option(
     "--scope", "scopes", multiple=True, type=click.Choice(_APP_SCOPES), default=_USUAL_SCOPES, show_default=True
 )
+@click.option("--sandbox", is_flag=True, help="Sees synthetic people and nobody else. Never changes.")
 @deployment
-def add_app(place: Deployment, name: str, scopes: tuple[str, ...]) -> None:
-    """Add an app; prints its credentials, once."""
+def add_app(place: Deployment, name: str, scopes: tuple[str, ...], sandbox: bool) -> None:
+    """Add an app that is live at once; prints its credentials, once. `ehc apps draft` asks somebody else first."""
+    wanted = frozenset(map(Scope, scopes))
     with place.work() as session:
-        made = access.add_app(session, name=name, scopes=frozenset(map(Scope, scopes)), now=place.clock.now())
+        made = access.add_app(session, name=name, scopes=wanted, sandbox=sandbox, now=place.clock.now())
     _tell(made)
 
 
@@ -55,12 +57,15 @@ def add_app(place: Deployment, name: str, scopes: tuple[str, ...]) -> None:
 @click.argument("institution_code")
 @click.argument("terminal_code")
 @click.argument("name")
+@click.option("--sandbox", is_flag=True, help="Sees cards of synthetic people and no others. Never changes.")
 @deployment
-def add_terminal(place: Deployment, institution_code: str, terminal_code: str, name: str) -> None:
+def add_terminal(place: Deployment, institution_code: str, terminal_code: str, name: str, sandbox: bool) -> None:
     """Add a terminal of an institution; prints its credentials, once."""
     with place.work() as session:
-        owner = access.institution(session, institution_code)
-        made = access.add_terminal(session, name=name, terminal_code=terminal_code, owner=owner, now=place.clock.now())
+        owner, now = access.institution(session, institution_code), place.clock.now()
+        made = access.add_terminal(
+            session, name=name, terminal_code=terminal_code, owner=owner, sandbox=sandbox, now=now
+        )
     _tell(made)
 
 
@@ -68,7 +73,7 @@ def add_terminal(place: Deployment, institution_code: str, terminal_code: str, n
 @click.argument("client_id")
 @deployment
 def new_secret(place: Deployment, client_id: str) -> None:
-    """Give a client a new secret; the old one stops at once."""
+    """Give a client a new secret; those it has stop at once. `ehc apps add-secret` leaves them time."""
     with place.work() as session:
         made = access.new_secret(session, client_id, now=place.clock.now())
     _tell(made)

@@ -29,8 +29,11 @@ _NARROW = {
     "institution_code": "SELECT, INSERT, UPDATE (valid_until)",
     "institution_fault": "SELECT, INSERT",
     **dict.fromkeys(
+        ("app", "app_key", "client_secret"), _KEPT,
+    ),
+    **dict.fromkeys(
         ("card", "client", "department", "family_link", "identity_document", "import_piece", "import_run", "institution",
-         "institution_import",         "printed_code", "resident", "signing_key"),
+         "institution_import", "printed_code", "resident", "signing_key"),
         _KEPT,
     ),
 }  # fmt: skip

@@ -78,7 +78,7 @@ def _terminal(
 def _credentials(session: Session, known: ClientRow, kept: dict[str, str], *, clock: Clock) -> dict[str, str]:
     """What the file still knows, if it is right; else a new secret, since the old one is only kept as a hash."""
     secret = kept.get("client_secret", "")
-    if kept.get("client_id") == known.client_id and clients.prove(session, known.client_id, secret):
+    if kept.get("client_id") == known.client_id and clients.prove(session, known.client_id, secret, now=clock.now()):
         return {"client_id": known.client_id, "client_secret": secret}
     return vars(clients.new_secret(session, known.client_id, now=clock.now()))
 

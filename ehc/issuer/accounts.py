@@ -140,6 +140,7 @@ def open_account(
         status=weighed.status,
         level=weighed.level,
         **national_ids(document_of(person), person.name, card_id, secrets),
+        sandbox=secrets.sandbox,
         version=1,
         created_at=now,
         status_changed_at=now,

@@ -52,7 +52,8 @@ _ACTS = text("""
         SELECT chain, seq, at, action, entry FROM audit AS export
         WHERE subject = :all_cards AND action = :export AND EXISTS (
             SELECT FROM card
-            WHERE serial = ANY(:serials) AND kind = :formal AND created_at <= export.at + interval '1 minute' AND (
+            WHERE serial = ANY(:serials) AND kind = :formal AND NOT sandbox
+            AND created_at <= export.at + interval '1 minute' AND (
                 EXISTS (
                     SELECT FROM card_event AS event
                     WHERE event.card_serial = card.serial AND event.at <= export.at + interval '1 minute'

@@ -69,7 +69,7 @@ _MOVES = (
 def cards_blueprint(deps: IssuerDeps) -> Blueprint:
     """Cards, for apps with the scope `cards`."""
     bp = Blueprint("cards", __name__, url_prefix="/v1/cards")
-    bp.before_request(bearer(deps.authenticate, Scope.CARDS))
+    bp.before_request(bearer(deps.authenticate, Scope.CARDS, sandbox=True))
     _add_registration(bp, deps)
     _add_reading(bp, deps)
     for path, how, summary in _MOVES:

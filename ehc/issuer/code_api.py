@@ -49,7 +49,7 @@ _CODE, _PRINT, _TEMPORARY, _JOIN = CodeIn(), PrintQuery(), TemporaryIn(), JoinIn
 def codes_blueprint(deps: IssuerDeps) -> Blueprint:
     """Codes, for apps with the scope `codes`."""
     bp = Blueprint("codes", __name__, url_prefix="/v1/cards")
-    bp.before_request(bearer(deps.authenticate, Scope.CODES))
+    bp.before_request(bearer(deps.authenticate, Scope.CODES, sandbox=True))
 
     @bp.post("/<uuid:card_id>/codes")
     @operation(
@@ -96,7 +96,7 @@ def codes_blueprint(deps: IssuerDeps) -> Blueprint:
 def temporary_blueprint(deps: IssuerDeps) -> Blueprint:
     """Temporary cards, for apps with the scope `cards`: a hospital's own system, as a rule."""
     bp = Blueprint("temporary", __name__, url_prefix="/v1/temporary-cards")
-    bp.before_request(bearer(deps.authenticate, Scope.CARDS))
+    bp.before_request(bearer(deps.authenticate, Scope.CARDS, sandbox=True))
 
     @bp.post("")
     @operation(

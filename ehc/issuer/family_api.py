@@ -47,7 +47,7 @@ _FAMILY, _END = FamilyIn(), EndIn()
 def family_blueprint(deps: IssuerDeps) -> Blueprint:
     """Families, for apps with the scope `cards`."""
     bp = Blueprint("family", __name__, url_prefix="/v1/cards")
-    bp.before_request(bearer(deps.authenticate, Scope.CARDS))
+    bp.before_request(bearer(deps.authenticate, Scope.CARDS, sandbox=True))
     _add_members(bp, deps)
     _add_ends(bp, deps)
     return bp

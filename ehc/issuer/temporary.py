@@ -73,6 +73,7 @@ def register(
         temporary_index=secrets.blind_index.of("temporary-code", code),
         expires_at=now + timedelta(days=registry.temporary_days),
         visit_at=arrival.visit_at,
+        sandbox=secrets.sandbox,
         version=1,
         created_at=now,
         status_changed_at=now,

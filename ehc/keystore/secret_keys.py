@@ -3,8 +3,9 @@
 The security key (安全密钥) makes card ids, the protection key (保护密钥) the validity of national codes (national rules 1.2).
 """
 
+import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from secrets import token_bytes
@@ -63,6 +64,20 @@ class Secrets:
     security_key_version: int
     protection_keys: Mapping[int, bytes] = field(repr=False)
     audit_key: audit.HmacKey
+    sandbox: bool = False
+    """Whether what is made and found with them is of synthetic people."""
+
+    def of_sandbox(self) -> "Secrets":
+        """The same keys for the sandbox: its blind indexes are others, so that neither world finds anybody of the other.
+
+        So are its card ids: else whoever knows a name and a number would learn there what a real person's static code says.
+        """
+        return replace(
+            self,
+            blind_index=BlindIndex(self.blind_index.of("world", "sandbox")),
+            security_key=hmac.digest(self.security_key, b"sandbox", "sha256")[:16],
+            sandbox=True,
+        )
 
 
 def create_missing(session: Session, kek: KeyEncryptingKey, *, at: datetime) -> list[SecretPurpose]:

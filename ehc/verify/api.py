@@ -58,7 +58,7 @@ class VerifyDeps:
 def verifications_blueprint(deps: VerifyDeps) -> Blueprint:
     """Checks, for terminals."""
     bp = Blueprint("verifications", __name__, url_prefix="/v1/verifications")
-    bp.before_request(bearer(deps.authenticate, Scope.VERIFY))
+    bp.before_request(bearer(deps.authenticate, Scope.VERIFY, sandbox=True))
 
     @bp.post("")
     @operation(
@@ -86,7 +86,7 @@ def verifications_blueprint(deps: VerifyDeps) -> Blueprint:
 def history_blueprint(deps: VerifyDeps) -> Blueprint:
     """The checks of a card, for the apps that show them to its holder."""
     bp = Blueprint("card_history", __name__, url_prefix="/v1/cards")
-    bp.before_request(bearer(deps.authenticate, Scope.CARDS))
+    bp.before_request(bearer(deps.authenticate, Scope.CARDS, sandbox=True))
 
     @bp.get("/<uuid:card_id>/verifications")
     @operation(

@@ -20,6 +20,7 @@ from ehc.verify.statements import (
     HELD,
     HOLDER,
     HOLDER_JOINS,
+    OF_WORLD,
     SAME_SCAN,
     TOLD,
     VISIT,
@@ -71,7 +72,7 @@ WITH scan AS MATERIALIZED (
                 ) THEN '{Reason.EXPIRED}'
            END AS refusal
     FROM scan
-    LEFT JOIN card ON card.ehc_id_index = scan.ehc_id_index
+    LEFT JOIN card ON card.ehc_id_index = scan.ehc_id_index AND {OF_WORLD}
     LEFT JOIN national_code AS code ON code.text_index = scan.text_index AND code.card_serial = card.serial
     LEFT JOIN LATERAL (
         SELECT card_serial FROM card_alias WHERE card_alias.ehc_id_index = scan.ehc_id_index

@@ -60,6 +60,8 @@ class Visit(NamedTuple):
     department: str | None
     operator: bytes | None
     request_id: str | None
+    sandbox: bool = False
+    """Whether the caller is of the sandbox: cards of the other world are not there for it."""
 
 
 @dataclass(slots=True)

@@ -127,6 +127,7 @@ def visit_of(shown: Presentation, caller: Caller, tools: Tools) -> Visit:
         shown.department,
         sealed,
         shown.request_id,
+        caller.sandbox,
     )
 
 

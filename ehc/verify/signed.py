@@ -14,6 +14,7 @@ from ehc.verify.statements import (
     HELD,
     HOLDER,
     HOLDER_JOINS,
+    OF_WORLD,
     SAME_SCAN,
     TOLD,
     VISIT,
@@ -42,7 +43,7 @@ WITH scan AS MATERIALIZED (
                 WHEN scan.issued_at <= card.codes_since THEN '{Reason.EXPIRED}'
            END AS refusal
     FROM scan
-    LEFT JOIN card ON card.serial = scan.serial
+    LEFT JOIN card ON card.serial = scan.serial AND {OF_WORLD}
     {HOLDER_JOINS}
     LEFT JOIN signing_key ON signing_key.id = scan.key_id AND signing_key.revoked_at IS NULL
 ), spent AS (

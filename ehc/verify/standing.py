@@ -24,7 +24,19 @@ from ehc.line import as_json
 from ehc.verify.models import NO_CARD
 from ehc.verify.reasons import Reason
 from ehc.verify.scans import Assurance, Factor, Holder, Settled, StandingKind, StandingScan
-from ehc.verify.statements import CARD_STATE, HELD, HOLDER, HOLDER_JOINS, STATIC, TOLD, VISIT, WRITE, WRITTEN, fields
+from ehc.verify.statements import (
+    CARD_STATE,
+    HELD,
+    HOLDER,
+    HOLDER_JOINS,
+    OF_WORLD,
+    STATIC,
+    TOLD,
+    VISIT,
+    WRITE,
+    WRITTEN,
+    fields,
+)
 
 MAX_TRIES = 5
 """Wrong digits of a phone that lock further ones out for a day."""
@@ -35,7 +47,7 @@ _LOCKED_FOR = "interval '24 hours'"
 _HOLDER_OF_PRINT = """
 SELECT resident.id, resident.phone
 FROM printed_code JOIN card ON card.serial = printed_code.card_serial JOIN resident ON resident.id = card.resident_id
-WHERE printed_code.cti = %s AND card.serial = %s FOR NO KEY UPDATE OF printed_code
+WHERE printed_code.cti = %s AND card.serial = %s AND card.sandbox = %s FOR NO KEY UPDATE OF printed_code
 """
 _HOLDER_OF_CARD = """
 SELECT resident.id, resident.phone FROM card JOIN resident ON resident.id = card.resident_id
@@ -116,7 +128,7 @@ WITH scan AS MATERIALIZED (
            END AS refusal
     FROM known AS scan
     JOIN tried ON tried.id = scan.id
-    LEFT JOIN card ON card.serial = scan.card_serial
+    LEFT JOIN card ON card.serial = scan.card_serial AND {OF_WORLD}
     {HOLDER_JOINS}
     LEFT JOIN institution ON institution.id = scan.institution_id
     LEFT JOIN plastic ON plastic.scan_id = scan.id
@@ -185,7 +197,7 @@ def _phone_ends(session: Session, scan: StandingScan) -> bool | None:
     connection = session.connection()
     found: Any = None
     if scan.kind is StandingKind.PRINT:
-        found = connection.exec_driver_sql(_HOLDER_OF_PRINT, (scan.cti, scan.serial)).one_or_none()
+        found = connection.exec_driver_sql(_HOLDER_OF_PRINT, (scan.cti, scan.serial, scan.visit.sandbox)).one_or_none()
     elif scan.kind is StandingKind.NATIONAL:
         found = connection.exec_driver_sql(_HOLDER_OF_CARD, (scan.ehc_id_index,)).one_or_none()
     elif scan.kind is StandingKind.PLASTIC:

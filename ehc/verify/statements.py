@@ -16,8 +16,11 @@ SAME_SCAN = "interval '10 seconds'"
 """Scanners read twice: the terminal that spent a code gets the same verification for the same step within this time."""
 
 VISIT = """position int, id uuid, at timestamptz, client_id uuid, institution_id uuid, step text, channel text,
-        department text, operator bytea, request_id text, refused text"""
+        department text, operator bytea, request_id text, sandbox bool, refused text"""
 """The columns of every scan."""
+
+OF_WORLD = "card.sandbox = scan.sandbox"
+"""Real terminals see no card of the sandbox, and those of the sandbox no other: it is as if there were none."""
 
 HOLDER = """card.id AS card_id, card.kind AS card_kind, card.level, card.sharing, resident.id AS resident_id, resident.name,
            resident.sex, resident.birth_date, guardian.id AS guardian_id, guardian.name AS guardian_name,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from flask import g, request
+from flask import g, has_request_context, request
 
 from ehc.callers import Caller, NotAuthentic, Right, Scope, Staff
 from ehc.errors import Text
@@ -23,12 +23,22 @@ def anyone() -> None:
     """Public: keys, status and documentation."""
 
 
-def bearer(authenticate: Authenticate, scope: Scope, *others: Scope) -> Callable[[], None]:
-    """Lets callers with this scope, or one of the others, in, and nobody else (RFC 6750)."""
+def bearer(authenticate: Authenticate, scope: Scope, *others: Scope, sandbox: bool = False) -> Callable[[], None]:
+    """Lets callers with this scope, or one of the others, in, and nobody else (RFC 6750).
+
+    `sandbox`: whether clients of the sandbox may come too. Only where all that is found is found through a grant, a code, or
+    the blind indexes of the caller's own world (`Secrets.of_sandbox`); nothing outside is reached from there.
+    """
     enough = {scope, *others}
 
     def check() -> None:
         caller = _authentic(authenticate, _token("/oauth/token"))
+        if caller.sandbox and not sandbox:
+            raise HttpProblem(
+                403,
+                "not-in-sandbox",
+                Text("沙箱中不提供此功能。", "The sandbox does not have this. Try it with a real app."),
+            )
         if enough.isdisjoint(caller.scopes):
             detail = Text(f"令牌没有 {scope} 权限。", f"The token does not have the scope {scope}.")
             challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
@@ -42,6 +52,12 @@ def caller() -> Caller:
     """The caller that the blueprint's check let in."""
     found: Caller = g.caller
     return found
+
+
+def in_sandbox() -> bool:
+    """Whether a client of the sandbox calls now; outside of a request nobody does."""
+    found: Caller | None = g.get("caller") if has_request_context() else None
+    return found is not None and found.sandbox
 
 
 def whoever() -> Caller | Staff:

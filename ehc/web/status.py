@@ -27,7 +27,7 @@ class HealthOut(Schema):
 
 
 class ReadyOut(Schema):
-    """Whether each thing a check needs is there. Redis is told, and does not count."""
+    """Whether each thing a check needs is there. Redis, and whether workers share the limits, are told and do not count."""
 
     status = fields.String(required=True)
     checks = fields.Dict(keys=fields.String(), values=fields.Raw(), required=True)
@@ -66,7 +66,7 @@ def blueprint(deps: StatusDeps) -> Blueprint:
     @operation("The service can serve", answers={200: ReadyOut}, scope=None)
     def get_ready() -> Response:
         checks = deps.readiness()
-        ready = all(good is not False for name, good in checks.items() if name != "redis")
+        ready = all(good is not False for name, good in checks.items() if name not in {"redis", "limits"})
         return Answer({"status": "ok" if ready else "unavailable", "checks": checks}, 200 if ready else 503).response()
 
     @bp.get("/metrics")

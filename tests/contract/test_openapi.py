@@ -86,6 +86,12 @@ OPERATIONS = [
     ("GET", "/v1/admin/webhooks"),
     ("GET", "/v1/admin/webhooks/{webhook_id}/deliveries"),
     *(("POST", f"/v1/admin/webhooks/{{webhook_id}}/{path}") for path in ("pause", "resume", "redeliver")),
+    *((method, "/v1/admin/apps") for method in ("GET", "POST")),
+    *((method, "/v1/admin/apps/{app_id}") for method in ("GET", "PATCH")),
+    *(("POST", f"/v1/admin/apps/{{app_id}}/{path}") for path in ("approve", "go-live", "suspend", "resume")),
+    *(("POST", f"/v1/admin/apps/{{app_id}}/{path}") for path in ("secrets", "keys")),
+    ("DELETE", "/v1/admin/apps/{app_id}/secrets/{secret_id}"),
+    ("DELETE", "/v1/admin/apps/{app_id}/keys/{key_id}"),
     *(("GET", path) for path in (*STATUS, "/.well-known/ehc/list-keys")),
 ]
 CASES = [

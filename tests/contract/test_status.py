@@ -41,7 +41,7 @@ def test_a_process_that_runs_is_healthy(shared: Service) -> None:
 
 def test_a_service_that_can_serve_is_ready(shared: Service) -> None:
     answer = shared.client().get("/readyz")
-    checks = {"database": True, "keys": True, "partitions": True, "redis": True}
+    checks = {"database": True, "keys": True, "partitions": True, "redis": True, "limits": True}
     assert (answer.status_code, answered(answer)) == (200, {"status": "ok", "checks": checks})
 
 
@@ -49,7 +49,10 @@ def test_a_service_without_its_database_is_healthy_and_not_ready(shared: Service
     client = worker(shared, database_url="postgresql+psycopg://nobody@127.0.0.1:1/nothing").client()
     answer = client.get("/readyz")
     assert (answer.status_code, answered(answer)["status"]) == (503, "unavailable")
-    assert answered(answer)["checks"] == {"database": False, "keys": False, "partitions": False, "redis": True}
+    assert answered(answer)["checks"] == dict.fromkeys(("database", "keys", "partitions"), False) | {
+        "redis": True,
+        "limits": True,
+    }
     assert client.get("/healthz").status_code == 200
     refused = client.get("/.well-known/ehc/keys")
     assert problem(refused) == (503, "unavailable")

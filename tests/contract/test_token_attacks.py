@@ -2,16 +2,20 @@
 
 import hmac
 import json
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from typing import Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from jwt.algorithms import ECAlgorithm as ES256Algorithm
 from werkzeug.test import TestResponse
 
+from ehc.callers import Role
 from ehc.crypto.signer import SoftwareSigner
 from ehc.keystore.ring import Purpose
 from ehc.web.auth import MAX_TOKEN
@@ -248,3 +252,182 @@ def test_a_token_that_nobody_has_seen_lives_ten_minutes_too(service: Service) ->
     assert read(service, late).status_code == 404
     service.clock.advance(0.001)
     require_refused(read(service, later))
+
+
+def _signed(service: Service, header: str, claims: str) -> str:
+    """These very bytes of JSON, signed by the service's token key."""
+    signed = f"{b64(header.encode())}.{b64(claims.encode())}"
+    private = signer_of(service, Purpose.TOKEN).private
+    return f"{signed}.{b64(ES256Algorithm(ES256Algorithm.SHA256).sign(signed.encode(), private))}"
+
+
+def test_bytes_of_our_own_signing_are_taken(shared: Service) -> None:
+    """The ground of the tests that follow: what they change is all that is wrong."""
+    header, claims = parts(own(shared.app))
+    assert read(shared, _signed(shared, json.dumps(header), json.dumps(claims))).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"crit": ["b64"]},
+        {"crit": ["exp"]},
+        {"crit": []},
+        {"crit": ["b64"], "b64": False},
+        {"typ": "JWT"},
+        {"typ": "client-authentication+jwt"},
+        {"typ": "logout+jwt"},
+        {"typ": None},
+        {"typ": 7},
+        {"typ": ["at+jwt"]},
+        {"alg": "none"},
+        {"alg": "es256"},
+        {"alg": "ES384"},
+        {"alg": "ES256K"},
+        {"alg": "EdDSA"},
+        {"alg": "HS256"},
+        {"alg": ""},
+        {"alg": None},
+        {"alg": ["ES256"]},
+        {"kid": None},
+        {"kid": {"x": 1}},
+    ],
+    ids=repr,
+)
+def test_a_header_that_says_something_else_is_refused_though_we_signed_it(
+    shared: Service, changes: dict[str, Any]
+) -> None:
+    header, claims = parts(own(shared.app))
+    require_refused(read(shared, _signed(shared, json.dumps(header | changes), json.dumps(claims))))
+
+
+def test_the_algorithm_of_a_secret_takes_no_form_of_our_public_key(shared: Service) -> None:
+    header, claims = parts(own(shared.app))
+    signer = signer_of(shared, Purpose.TOKEN)
+    point = signer.public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    jwk = jwt.algorithms.ECAlgorithm.to_jwk(signer.public)
+    pem = signer.public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    for secret in (
+        point,
+        point[1:],
+        point[1:33],
+        signer.key_id,
+        jwk.encode(),
+        pem.strip(),
+        b"",
+        header["kid"].encode(),
+    ):
+        for name, digest in (("HS256", "sha256"), ("HS384", "sha384"), ("HS512", "sha512"), ("ES256", "sha256")):
+            signed = f"{b64(json.dumps(header | {'alg': name}).encode())}.{b64(json.dumps(claims).encode())}"
+            require_refused(read(shared, f"{signed}.{b64(hmac.digest(secret, signed.encode(), digest))}"))
+
+
+@pytest.mark.parametrize("purpose", [Purpose.CODE, Purpose.PRINT, Purpose.LIST])
+def test_a_key_for_something_else_signs_no_token(shared: Service, purpose: Purpose) -> None:
+    header, claims = parts(own(shared.app))
+    signer = signer_of(shared, purpose)
+    for kid in (signer.key_id, signer_of(shared, Purpose.TOKEN).key_id):
+        named = header | {"kid": urlsafe_b64encode(kid).decode()}
+        require_refused(read(shared, jwt.encode(claims, signer.private, algorithm="ES256", headers=named)))
+
+
+@pytest.mark.parametrize("curve", [ec.SECP384R1(), ec.SECP521R1(), ec.SECP256K1()], ids=lambda curve: curve.name)
+def test_a_key_of_another_curve_signs_no_token(shared: Service, curve: ec.EllipticCurve) -> None:
+    name = {"secp384r1": "ES384", "secp521r1": "ES512", "secp256k1": "ES256K"}[curve.name]
+    header, claims = parts(own(shared.app))
+    kid = {"kid": header["kid"], "typ": header["typ"]}
+    require_refused(read(shared, jwt.encode(claims, ec.generate_private_key(curve), algorithm=name, headers=kid)))
+
+
+@pytest.mark.parametrize(
+    "kid",
+    [
+        "../../../../../../dev/null",
+        "/proc/self/environ",
+        "' OR '1'='1",
+        "'; DROP TABLE signing_key; --",
+        "http://127.0.0.1:1/keys",
+        "file:///etc/passwd",
+        "\x00",
+        "A" * 1000,
+        "%00",
+        "AAAAAAAAAAA=",
+        "==========",
+        "%s%s%n",
+    ],
+)
+def test_the_name_of_a_key_is_nothing_but_a_name(shared: Service, kid: str) -> None:
+    _, claims = parts(own(shared.app))
+    stranger = SoftwareSigner.generate()
+    named = {"kid": kid, "typ": "at+jwt"}
+    require_refused(read(shared, jwt.encode(claims, stranger.private, algorithm="ES256", headers=named)))
+    assert read(shared, own(shared.app)).status_code == 404
+
+
+def test_names_of_keys_that_nobody_knows_do_not_make_it_look_again_each_time(service: Service) -> None:
+    _, claims = parts(own(service.app))
+    stranger = SoftwareSigner.generate()
+    with service.statements() as sent:
+        for number in range(50):
+            kid = urlsafe_b64encode(number.to_bytes(8, "big")).decode()
+            headers = {"kid": kid, "typ": "at+jwt"}
+            require_refused(read(service, jwt.encode(claims, stranger.private, algorithm="ES256", headers=headers)))
+    assert len(sent) <= 3
+
+
+_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+
+
+@pytest.mark.parametrize("r", [0, 1, _ORDER, _ORDER + 1, 2**256 - 1])
+@pytest.mark.parametrize("s", [0, 1, _ORDER, 2**256 - 1])
+def test_a_signature_of_numbers_that_are_none_is_refused(shared: Service, r: int, s: int) -> None:
+    signed = own(shared.app).rpartition(".")[0]
+    require_refused(read(shared, f"{signed}.{b64(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"))
+
+
+def test_a_signature_in_another_form_is_refused(shared: Service) -> None:
+    signed, _, signature = own(shared.app).rpartition(".")
+    raw = urlsafe_b64decode(signature + "==")
+    der = encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
+    for form in (der, raw + b"\x00", b"\x00" + raw, raw[:63], raw * 2, b""):
+        require_refused(read(shared, f"{signed}.{b64(form)}"))
+
+
+@pytest.mark.parametrize(
+    ("part", "member", "value"),
+    [
+        (0, "alg", '"none"'),
+        (0, "alg", '"HS256"'),
+        (0, "kid", '"AAAAAAAAAAA="'),
+        (0, "typ", '"JWT"'),
+        (1, "scope", '"cards codes verify batch"'),
+        (1, "sub", '"0190163d-8694-739b-aea5-966c26f8ad91"'),
+        (1, "exp", "4000000000"),
+        (1, "aud", '"another"'),
+    ],
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_member_that_is_there_twice_changes_nothing_that_was_signed(
+    shared: Service, part: int, member: str, value: str, first: bool
+) -> None:
+    pieces = own(shared.app).split(".")
+    inner = urlsafe_b64decode(pieces[part] + "==").decode()[1:-1]
+    pieces[part] = b64(
+        ("{" + (f'"{member}":{value},{inner}' if first else f'{inner},"{member}":{value}') + "}").encode()
+    )
+    require_refused(read(shared, ".".join(pieces)))
+
+
+def test_one_of_the_staff_is_no_client_and_the_other_way_round(shared: Service) -> None:
+    who = shared.staff(Role.SYSTEM_ADMIN)
+    require_refused(read(shared, who.token))
+    answer = shared.client().get("/v1/admin/apps", headers=shared.app.headers)
+    require_refused(answer)
+
+
+@pytest.mark.parametrize("extra", ["", " ", "\t", ".", "=", "A", "%00", ", Bearer x"])
+@pytest.mark.parametrize("before", [True, False])
+def test_a_token_with_something_around_it_is_no_other_token(shared: Service, extra: str, before: bool) -> None:
+    token = own(shared.app)
+    answer = read(shared, extra + token if before else token + extra)
+    assert answer.status_code == (401 if extra else 404)

@@ -232,3 +232,14 @@ def test_a_disabled_client_is_refused_by_the_service(shared: Service, fresh: Cre
     with shared.session() as session:
         clients.disable(session, fresh.client_id, now=shared.clock.now())
     assert problem(api.post("/v1/cards", {})) == (401, "token-invalid")
+
+
+def test_a_client_that_does_not_exist_is_looked_for_as_long(service: Service) -> None:
+    found = []
+    for client_id in (service.app.credentials.client_id, "app-nobody"):
+        with service.statements() as sent:
+            form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": "x"}
+            assert service.client().post("/oauth/token", data=form).status_code == 401
+        found.append(sent)
+    assert [len(sent) for sent in found] == [2, 2]
+    assert found[0] == found[1]

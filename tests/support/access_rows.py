@@ -151,6 +151,18 @@ INSTITUTIONS = {
     ("GET", "/v1/admin/institutions/imports/{import_id}/errors"): admin(_WRITE),
 }
 
+_APP = "/v1/admin/apps/{app_id}"
+APPS = {
+    ("GET", "/v1/admin/apps"): admin(Right.APPS_READ),
+    ("POST", "/v1/admin/apps"): admin(Right.APPS_WRITE),
+    ("GET", _APP): admin(Right.APPS_READ),
+    ("PATCH", _APP): admin(Right.APPS_WRITE),
+    **{("POST", f"{_APP}/{act}"): admin(Right.APPS_APPROVE) for act in ("approve", "suspend", "resume")},
+    **{("POST", f"{_APP}/{act}"): admin(Right.APPS_WRITE) for act in ("go-live", "secrets", "keys")},
+    ("DELETE", f"{_APP}/secrets/{{secret_id}}"): admin(Right.APPS_WRITE),
+    ("DELETE", f"{_APP}/keys/{{key_id}}"): admin(Right.APPS_WRITE),
+}
+
 _HOOK = "/v1/webhooks/{webhook_id}"
 WEBHOOKS = {
     ("POST", "/v1/webhooks"): client(_CARDS),
@@ -173,4 +185,13 @@ ADMIN = {
     ("DELETE", "/v1/admin/sessions/current"): admin(),
 }
 
-ROWS: dict[tuple[str, str], Row] = {**PUBLIC, **CARDS, **CHECKS, **BINDINGS, **WEBHOOKS, **INSTITUTIONS, **ADMIN}
+ROWS: dict[tuple[str, str], Row] = {
+    **PUBLIC,
+    **CARDS,
+    **CHECKS,
+    **BINDINGS,
+    **WEBHOOKS,
+    **INSTITUTIONS,
+    **APPS,
+    **ADMIN,
+}

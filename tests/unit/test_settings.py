@@ -115,3 +115,34 @@ def test_an_issuer_has_a_name_that_a_card_has_room_for(name: str) -> None:
     with pytest.raises(SettingsError):
         settings(EHC_ISSUER_NAME=name)
     assert settings(EHC_ISSUER_NAME="某" * 40).issuer_name == "某" * 40
+
+
+def test_limits_and_proxies_are_read() -> None:
+    made = settings(
+        EHC_APP_PER_MINUTE="1",
+        EHC_APP_PER_DAY="2",
+        EHC_CARD_PER_MINUTE="3",
+        EHC_TERMINAL_PER_MINUTE="4",
+        EHC_INSTITUTION_PER_MINUTE="5",
+        EHC_TRUSTED_PROXIES="10.0.0.0/8 2001:db8::1",
+    )
+    assert (made.app_per_minute, made.app_per_day, made.card_per_minute) == (1, 2, 3)
+    assert (made.terminal_per_minute, made.institution_per_minute) == (4, 5)
+    assert list(map(str, made.trusted_proxies)) == ["10.0.0.0/8", "2001:db8::1/128"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("EHC_APP_PER_MINUTE", "0"),
+        ("EHC_APP_PER_DAY", "many"),
+        ("EHC_CARD_PER_MINUTE", "-1"),
+        ("EHC_TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("EHC_TRUSTED_PROXIES", "proxy.example"),
+        ("EHC_TRUSTED_PROXIES", "0.0.0.0/0"),
+        ("EHC_TRUSTED_PROXIES", "10.0.0.0/8 ::/0"),
+    ],
+)
+def test_a_limit_or_proxy_that_is_none_is_refused(name: str, value: str) -> None:
+    with pytest.raises(SettingsError):
+        settings(**{name: value})

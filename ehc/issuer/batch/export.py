@@ -48,7 +48,7 @@ _PEOPLE = text("""
         WHERE card_serial = card.serial AND evidence IS NOT NULL AND action = ANY(:proved)
         ORDER BY at DESC, id DESC LIMIT 1
     ) AS event ON true
-    WHERE card.kind = :kind AND card.status = ANY(:statuses)
+    WHERE card.kind = :kind AND card.status = ANY(:statuses) AND NOT card.sandbox
     ORDER BY card.serial
 """)
 

@@ -1,0 +1,268 @@
+"""Public keys of apps, which `private_key_jwt` is checked with: by value, or at an address that the app publishes them at.
+
+P-256 (ES256) alone: it is what terminals, codes and tokens are made with here, what every phone's and HSM's key store makes,
+and one algorithm leaves nothing to be confused. No RSA, no Ed25519, no other curve; SM2 has no registered JWS algorithm.
+A key is known by its thumbprint (RFC 7638), whatever `kid` its owner calls it by.
+"""
+
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+import orjson
+import structlog
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey, EllipticCurvePublicNumbers
+from sqlalchemy import or_, select, update
+from sqlalchemy.orm import Session
+
+from ehc.access.app_models import AppJwksRow, AppKeyRow
+from ehc.core.ids import uuid7
+from ehc.errors import EhcError, InvalidValue, Text
+from ehc.outside.public_https import PublicReader, Unfetchable, host_of, is_public
+
+MOST_KEYS = 5
+"""Live keys of an app, by value."""
+_MOST_IN_SET = 20
+CACHED = timedelta(minutes=5)
+TRIED = timedelta(minutes=1)
+"""How often an address is asked at most, by all workers together, whoever sends whatever `kid`."""
+_COORDINATE = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
+_NUMBERS = re.compile(r"[0-9.]+|.*:.*", re.ASCII)
+_KID = re.compile(r"[!-~]{1,100}", re.ASCII)
+
+log = structlog.get_logger(__name__)
+
+Read = Callable[[str], bytes]
+"""Reads what is at an address. Raises `Unfetchable`."""
+
+
+class TooManyKeys(EhcError):
+    """The app has as many live keys as it may."""
+
+    code = "too-many-keys"
+
+
+class KeyKnown(EhcError):
+    """The app has this key already."""
+
+    code = "key-known"
+
+
+class NoSuchKey(EhcError):
+    """The app has no live key with this id."""
+
+    code = "app-key-not-found"
+
+
+@dataclass(frozen=True, slots=True)
+class Jwk:
+    """A public key on P-256, its thumbprint, and what its owner calls it: the thumbprint, if nothing else."""
+
+    kid: str
+    thumbprint: str
+    public: EllipticCurvePublicKey
+    members: Mapping[str, str]
+    """`crv`, `kty`, `x` and `y`: all that is kept of it, and `kid`."""
+
+
+class NotAKey(Exception):
+    """Not a public key that counts here. `code` names the rule, `detail` says what to do."""
+
+    def __init__(self, code: str, detail: Text) -> None:
+        super().__init__(code)
+        self.code, self.detail = code, detail
+
+
+def read_jwk(found: Mapping[str, Any]) -> Jwk:
+    """A JSON Web Key as an app sends it. Raises `NotAKey`."""
+    if "d" in found or "k" in found:
+        raise NotAKey(
+            "private-key",
+            Text(
+                "请只提交公钥；私钥已泄露，请另行生成密钥对。",
+                "Send the public key alone. The private one has now been seen by others: make a new pair.",
+            ),
+        )
+    if found.get("kty") != "EC" or found.get("crv") != "P-256" or found.get("alg", "ES256") != "ES256":
+        raise NotAKey("key-kind", Text("仅支持 P-256 公钥（ES256）。", "Only keys on P-256 (ES256) count here."))
+    if found.get("use", "sig") != "sig":
+        raise NotAKey("key-use", Text("该密钥不用于签名。", "The key is not for signatures."))
+    try:
+        public, kid = _point(found.get("x"), found.get("y")), _kid(found.get("kid"))
+    except ValueError:
+        raise NotAKey(
+            "key-shape",
+            Text(
+                "公钥的 x、y 或 kid 不合法。",
+                "x and y are 32 bytes in base64url, a point of the curve; kid is short ASCII.",
+            ),
+        ) from None
+    members = {
+        "crv": "P-256",
+        "kty": "EC",
+        "x": _encode(public.public_numbers().x),
+        "y": _encode(public.public_numbers().y),
+    }
+    digest = sha256(orjson.dumps(members, option=orjson.OPT_SORT_KEYS)).digest()
+    thumbprint = urlsafe_b64encode(digest).rstrip(b"=").decode()
+    return Jwk(kid or thumbprint, thumbprint, public, members | {"kid": kid or thumbprint})
+
+
+def add_key(session: Session, client: UUID, jwk: Jwk, *, now: datetime) -> AppKeyRow:
+    """Keep a key of an app, whose row the caller has locked. Raises `TooManyKeys` or `KeyKnown`."""
+    held = live_keys(session, client)
+    if any(row.thumbprint == jwk.thumbprint for row in held):
+        raise KeyKnown(Text("该公钥已登记。", "The app has this key already."))
+    if any(row.jwk["kid"] == jwk.kid for row in held):
+        raise KeyKnown(Text("该 kid 已用于另一公钥。", "Another key of the app has this kid. Choose another."))
+    if len(held) >= MOST_KEYS:
+        raise TooManyKeys(
+            Text("有效公钥已达上限，请先停用一个。", "The app has as many keys as it may. End one first.")
+        )
+    row = AppKeyRow(id=uuid7(now), client_id=client, thumbprint=jwk.thumbprint, jwk=dict(jwk.members), created_at=now)
+    session.add(row)
+    session.flush()
+    return row
+
+
+def end_key(session: Session, client: UUID, key: UUID, *, now: datetime) -> str:
+    """End a key, at once; its thumbprint. Raises `NoSuchKey`."""
+    mine = AppKeyRow.id == key, AppKeyRow.client_id == client, AppKeyRow.ended_at.is_(None)
+    ending = update(AppKeyRow).where(*mine).values(ended_at=now).returning(AppKeyRow.thumbprint)
+    ended: str | None = session.scalar(ending)
+    if ended is None:
+        raise NoSuchKey(Text("没有这个有效公钥。", "The app has no live key with this id."))
+    return ended
+
+
+def live_keys(session: Session, client: UUID) -> list[AppKeyRow]:
+    """The keys of an app that count, the oldest first."""
+    wanted = select(AppKeyRow).where(AppKeyRow.client_id == client, AppKeyRow.ended_at.is_(None))
+    return list(session.scalars(wanted.order_by(AppKeyRow.created_at, AppKeyRow.id)))
+
+
+def require_url(url: str) -> None:
+    """Raises `InvalidValue` for an address that will never be read."""
+    try:
+        host = host_of(url)[0]
+    except Unfetchable:
+        host = ""
+    if not host or (_NUMBERS.fullmatch(host) and not is_public(host)):
+        message = Text(
+            "应为公网 https 地址，不含用户名和片段。", "A public https address without a user or a fragment."
+        )
+        raise InvalidValue.at("/jwks_url", "url", message)
+
+
+def set_url(session: Session, client: UUID, url: str | None) -> None:
+    """Where an app publishes its keys; None: nowhere. What was read at the old address counts no more."""
+    row = session.get(AppJwksRow, client)
+    if row is not None:
+        session.delete(row)
+        session.flush()
+    if url is not None:
+        require_url(url)
+        session.add(AppJwksRow(client_id=client, url=url, keys=[]))
+        session.flush()
+
+
+def url_of(session: Session, client: UUID) -> str | None:
+    """Where an app publishes its keys."""
+    return session.scalar(select(AppJwksRow.url).where(AppJwksRow.client_id == client))
+
+
+def urls_of(session: Session, clients: Sequence[UUID]) -> dict[UUID, str]:
+    """Where each of several apps publishes its keys, for those that do."""
+    wanted = select(AppJwksRow.client_id, AppJwksRow.url).where(AppJwksRow.client_id.in_(clients))
+    return {row.client_id: row.url for row in session.execute(wanted)}
+
+
+def keys_for(
+    session: Session, client_row_id: UUID, *, now: datetime, kid: str | None = None, read: Read | None = None
+) -> tuple[Jwk, ...]:
+    """The keys of an app that count now. Those at its address are at most five minutes old, else none of them count.
+
+    A `kid` that none of them has makes it look there again, once a minute at most. What it reads it keeps in transactions of
+    its own: an assertion that is refused must not undo that there was a try.
+    """
+    by_value = tuple(read_jwk(row.jwk) for row in live_keys(session, client_row_id))
+    if session.get(AppJwksRow, client_row_id) is None or kid in {key.kid for key in by_value}:
+        return by_value
+    with Session(session.get_bind()) as own:
+        row = _fresh(own, client_row_id, kid, now=now, read=read or PublicReader().read)
+        counts = row is not None and row.fetched_at is not None and now < row.fetched_at + CACHED
+        return (*by_value, *map(read_jwk, row.keys)) if row is not None and counts else by_value
+
+
+def _fresh(own: Session, client: UUID, kid: str | None, *, now: datetime, read: Read) -> AppJwksRow | None:
+    """What is known of an address, read anew where that is due and nobody else does. Commits."""
+    row = own.get(AppJwksRow, client)
+    if row is None:
+        return None
+    known = row.fetched_at is not None and now < row.fetched_at + CACHED
+    if known and (kid is None or any(key["kid"] == kid for key in row.keys)):
+        return row
+    due = or_(AppJwksRow.tried_at.is_(None), AppJwksRow.tried_at <= now - TRIED)
+    tried = update(AppJwksRow).where(AppJwksRow.client_id == client, due).values(tried_at=now).returning(AppJwksRow.url)
+    url = own.scalar(tried)
+    own.commit()  # no transaction is open while the other side takes its time
+    if url is None:
+        return row
+    try:
+        found = _keys_in(read(url))
+    except Unfetchable as error:
+        log.warning("the keys of an app cannot be read", client=str(client), reason=error.reason)
+        return row
+    here = AppJwksRow.client_id == client, AppJwksRow.url == url
+    own.execute(update(AppJwksRow).where(*here).values(keys=found, fetched_at=now))
+    own.commit()
+    return own.get(AppJwksRow, client, populate_existing=True)
+
+
+def _keys_in(body: bytes) -> list[dict[str, str]]:
+    """The keys of a JWK Set that count here; others in it are somebody else's business. Raises `Unfetchable`."""
+    try:
+        told = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise Unfetchable("json") from None
+    listed = told.get("keys") if isinstance(told, dict) else None
+    if not isinstance(listed, list) or len(listed) > _MOST_IN_SET:
+        raise Unfetchable("shape")
+    return [dict(key.members) for key in _good(listed)]
+
+
+def _good(listed: Iterable[Any]) -> Iterable[Jwk]:
+    seen: set[str] = set()
+    for each in listed:
+        try:
+            key = read_jwk(each) if isinstance(each, dict) else None
+        except NotAKey:
+            continue
+        if key is not None and key.kid not in seen:
+            seen.add(key.kid)
+            yield key
+
+
+def _point(*coordinates: object) -> EllipticCurvePublicKey:
+    """The point with these coordinates. Raises `ValueError`, also for one that is not on the curve."""
+    numbers = []
+    for each in coordinates:
+        if not isinstance(each, str) or not _COORDINATE.fullmatch(each):
+            raise ValueError
+        numbers.append(int.from_bytes(urlsafe_b64decode(each + "="), "big"))
+    return EllipticCurvePublicNumbers(numbers[0], numbers[1], SECP256R1()).public_key()
+
+
+def _kid(given: object) -> str | None:
+    if given is None or (isinstance(given, str) and _KID.fullmatch(given)):
+        return given
+    raise ValueError
+
+
+def _encode(number: int) -> str:
+    return urlsafe_b64encode(number.to_bytes(32, "big")).rstrip(b"=").decode()
