@@ -71,7 +71,7 @@ def change(
     version: int | None,
     now: datetime,
 ) -> DepartmentRow:
-    """Change a department. Raises `NoSuchDepartment`, `InstitutionChanged`, `DepartmentRefused`, `InvalidValue`."""
+    """Change a department. Raises `NoSuchDepartment`, `StaleVersion`, `DepartmentRefused`, `InvalidValue`."""
     institutions.require_open(institutions.locked(session, who, institution_id))
     row = one(session, institution_id, department_id)
     if version is not None and row.version != version:

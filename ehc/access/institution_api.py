@@ -29,12 +29,10 @@ STATUSES: dict[type[EhcError], int] = {
     regions.NoSuchRegion: 404,
     institution_codes.NoSuchCode: 404,
     institution_files.NoSuchFile: 404,
-    institution_files.FileTooLarge: 413,
     departments.NoSuchDepartment: 404,
     departments.DepartmentRefused: 409,
     institutions.CodeInUse: 409,
     institutions.WrongState: 409,
-    institutions.InstitutionChanged: 412,
 }
 
 _NEW, _CHANGE, _MOVE = schemas.InstitutionIn(), schemas.InstitutionChangeIn(), schemas.MoveIn()

@@ -26,7 +26,7 @@ from ehc.core.institution_codes import CodeKind, read_code
 from ehc.crypto.sealed import Sealer
 from ehc.db import UnitOfWork
 from ehc.errors import EhcError, InvalidValue, Text
-from ehc.files.pieces import BadFile, Columns, Cutter, Record, bare, records
+from ehc.files.pieces import BadFile, Columns, Cutter, Record, UploadTooLarge, bare, records
 
 COLUMNS = Columns(
     (
@@ -88,12 +88,6 @@ class NoSuchFile(EhcError):
     code = "institution-import-not-found"
 
 
-class FileTooLarge(EhcError):
-    """The file is larger than is taken."""
-
-    code = "body-too-large"
-
-
 class _Fault(Exception):
     """Why a row is not applied."""
 
@@ -122,12 +116,12 @@ def bring(
     now: Callable[[], datetime],
     most: int = MOST_BYTES,
 ) -> InstitutionImportRow:
-    """Apply what `read(size)` gives, a piece at a time. Raises `BadFile` or `FileTooLarge` before anything is applied."""
+    """Apply what `read(size)` gives, a piece at a time. Raises `BadFile` or `UploadTooLarge` before anything is applied."""
     data = read(most + 1)
     while len(data) <= most and (more := read(most + 1 - len(data))):
         data += more
     if len(data) > most:
-        raise FileTooLarge(
+        raise UploadTooLarge(
             Text(
                 f"文件超过 {most // 1024} KiB，请分成几个文件，或用 ehc institutions import 导入。",
                 f"The file is larger than {most // 1024} KiB. Send it in several, or use `ehc institutions import`.",

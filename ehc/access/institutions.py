@@ -21,6 +21,7 @@ from ehc.access.branches import covers, no_such_institution, prefix_of, within
 from ehc.access.institution_models import InstitutionCodeRow
 from ehc.access.models import InstitutionRow
 from ehc.callers import Branch
+from ehc.cards.store import StaleVersion
 from ehc.clock import local_day
 from ehc.core.ids import uuid7
 from ehc.core.institution_codes import CodeKind
@@ -59,12 +60,6 @@ class WrongState(EhcError):
     """The institution is closed, or in a state from which this move does not lead."""
 
     code = "institution-state"
-
-
-class InstitutionChanged(EhcError):
-    """Somebody else changed it since it was read."""
-
-    code = "version-changed"
 
 
 @dataclass(frozen=True)
@@ -141,7 +136,7 @@ def change(
 ) -> InstitutionRow:
     """Change name, kind, region or contacts; what is the same is no change. Static codes are allowed or not here too.
 
-    Raises `NoSuchInstitution`, `WrongState`, `InstitutionChanged`, or `InvalidValue` for a region outside the branch.
+    Raises `NoSuchInstitution`, `WrongState`, `StaleVersion`, or `InvalidValue` for a region outside the branch.
     """
     row = locked(session, who, institution_id, version=version)
     require_open(row)
@@ -197,7 +192,7 @@ def listed(
 
 
 def locked(session: Session, who: Acting, institution_id: UUID, *, version: int | None = None) -> InstitutionRow:
-    """The institution, held until the transaction ends. Raises `NoSuchInstitution`, or `InstitutionChanged`."""
+    """The institution, held until the transaction ends. Raises `NoSuchInstitution`, or `StaleVersion`."""
     wanted = select(InstitutionRow).where(InstitutionRow.id == institution_id, within(who.branch))
     fresh = wanted.with_for_update(of=InstitutionRow).execution_options(populate_existing=True)
     row = session.scalars(fresh).one_or_none()
@@ -243,9 +238,9 @@ def wrong_state() -> WrongState:
     )
 
 
-def changed_since() -> InstitutionChanged:
+def changed_since() -> StaleVersion:
     """The refusal of a change to another version than the present one."""
-    return InstitutionChanged(Text("内容已被他人修改，请重新读取后再改。", "Changed meanwhile. Read it again first."))
+    return StaleVersion(Text("内容已被他人修改，请重新读取后再改。", "Changed meanwhile. Read it again first."))
 
 
 def code_in_use() -> CodeInUse:

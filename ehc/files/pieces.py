@@ -61,6 +61,12 @@ class BadFile(EhcError):
     code = "import-file"
 
 
+class UploadTooLarge(EhcError):
+    """The file is larger than is taken."""
+
+    code = "body-too-large"
+
+
 class Piece(NamedTuple):
     """Whole records. `begins` is the first byte's offset in the file, `first_line` its line (the header is on line 1)."""
 

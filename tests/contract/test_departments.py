@@ -30,7 +30,7 @@ def test_a_department_is_made_changed_read_and_ended(service: Service) -> None:
     assert read.headers["ETag"] == '"1"'
     changed = who.call("PATCH", f"{path}/{below}", {"name": "呼吸科", "local_code": "HX"}, If_Match='"1"')
     assert (told(changed)["name"], changed.headers["ETag"]) == ("呼吸科", '"2"')
-    assert problem(who.call("PATCH", f"{path}/{below}", {"name": "x"}, If_Match='"1"')) == (412, "version-changed")
+    assert problem(who.call("PATCH", f"{path}/{below}", {"name": "x"}, If_Match='"1"')) == (412, "precondition-failed")
     assert problem(who.call("PATCH", f"{path}/{below}", {"name": "x"})) == (428, "precondition-required")
     assert problem(who.call("DELETE", f"{path}/{top}")) == (409, "department-conflict")
     assert who.call("DELETE", f"{path}/{below}").status_code == 204

@@ -187,7 +187,7 @@ def test_a_change_of_an_older_version_is_refused(service: Service) -> None:
     assert problem(who.call("PATCH", path, {"name": "甲"}, If_Match="x")) == (422, "etag")
     first = who.call("PATCH", path, {"name": "甲"}, If_Match='"1"')
     assert (first.status_code, first.headers["ETag"]) == (200, '"2"')
-    assert problem(who.call("PATCH", path, {"name": "乙"}, If_Match='"1"')) == (412, "version-changed")
+    assert problem(who.call("PATCH", path, {"name": "乙"}, If_Match='"1"')) == (412, "precondition-failed")
     assert who.call("PATCH", path, {"name": "甲"}, If_Match='W/"2"').headers["ETag"] == '"2"'
 
 
@@ -224,6 +224,32 @@ def test_one_code_taken_by_many_at_once_has_one_owner(service: Service) -> None:
     with service.session() as session:
         rows = session.scalars(select(InstitutionCodeRow).where(InstitutionCodeRow.kind == "uscc")).all()
     assert len(rows) == 1
+
+
+def test_who_waits_for_an_institution_that_is_moved_out_of_the_branch_meanwhile_changes_nothing(
+    service: Service,
+) -> None:
+    who = operator(service, JINAN)
+    there = made(who)["institution_id"]
+    answers: list[Any] = []
+
+    def change() -> None:
+        answers.append(problem(who.call("PATCH", f"{PATH}/{there}", {"name": "新名"}, If_Match="*")))
+
+    thread = Thread(target=change)
+    with service.session() as session:
+        session.execute(text("UPDATE institution SET region = '370202' WHERE id = :id"), {"id": there})
+        thread.start()
+        with service.session() as watching:
+            waits = text(
+                "SELECT count(*) FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database"
+                " WHERE datname = current_database()) OR NOT granted AND database IS NULL"
+            )
+            while not watching.scalar(waits):
+                watching.execute(text("SELECT pg_sleep(0.02)"))
+    thread.join()
+    assert answers == [(404, "institution-not-found")]
+    assert told(admin(service).get(f"{PATH}/{there}"))["name"] == "第 1 人民医院"
 
 
 def test_an_institution_made_by_many_at_once_is_made_once(service: Service) -> None:

@@ -7,11 +7,13 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import select, text
 
-from ehc.access import clients, regions
+from ehc.access import clients, departments, regions
 from ehc.access.institution_models import RegionRow
 from ehc.audit import AuditRow
 from ehc.commands import main
 from ehc.core import tables
+from ehc.db import unit_of_work
+from ehc.dev import region
 from tests.support.institutions import LIXIA, credit, ws218
 from tests.support.service import Service
 
@@ -111,6 +113,17 @@ def test_regions_follow_the_data_and_none_is_deleted(
         assert list(session.scalars(select(AuditRow.action).where(AuditRow.subject == "regions"))) == ["regions.loaded"]
     monkeypatch.undo()
     assert run("load-regions").splitlines()[0] == f"added    1 {LIXIA}"
+
+
+def test_the_demo_region_has_departments_and_is_made_once(service: Service, tmp_path: Path) -> None:
+    for _ in range(2):
+        region.prepare(unit_of_work(service.engine), tmp_path / "demo.json", base_url="", clock=service.clock)
+    with service.session() as session:
+        found = clients.institution(session, region.HOSPITALS["HA"][0])
+        names = [one.name for one in departments.of(session, found.id)]
+        facts = found.region, found.kind, found.static_allowed
+    assert facts == ("110105", "hospital", True)
+    assert sorted(names) == ["儿科", "内科", "外科"]
 
 
 def test_the_code_of_an_older_release_is_one_of_the_institutions_codes(service: Service) -> None:

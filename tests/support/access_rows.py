@@ -124,8 +124,8 @@ _INSTITUTION = "/v1/admin/institutions/{institution_id}"
 _DEPARTMENT = f"{_INSTITUTION}/departments/{{department_id}}"
 _READ, _WRITE = Right.INSTITUTIONS_READ, Right.INSTITUTIONS_WRITE
 INSTITUTIONS = {
-    ("GET", "/v1/institutions"): client(_CARDS, own=200, other=200),
-    ("GET", "/v1/institutions/{institution_id}"): client(_CARDS, own=404, other=404),
+    ("GET", "/v1/institutions"): client(*Scope, own=200, other=200, terminal=200),
+    ("GET", "/v1/institutions/{institution_id}"): client(*Scope, own=404, other=404, terminal=404),
     **{
         ("GET", path): admin(_READ)
         for path in (

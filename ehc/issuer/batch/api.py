@@ -14,14 +14,13 @@ from ehc.crypto.sealed import Sealer
 from ehc.db import UnitOfWork
 from ehc.errors import EhcError
 from ehc.files.holding import ImportRuns
-from ehc.files.pieces import PIECE_BYTES, BadFile
+from ehc.files.pieces import PIECE_BYTES, BadFile, UploadTooLarge
 from ehc.issuer.batch import runs, uploads
 from ehc.issuer.batch.models import ImportRunRow
 from ehc.issuer.batch.options import Options
 from ehc.issuer.batch.pool import ImportStopped
 from ehc.issuer.batch.runs import ImportIncomplete, NoSuchImport
 from ehc.issuer.batch.schemas import ErrorsOut, ErrorsQuery, ImportOut, ImportQuery, Seen, errors_out, import_out
-from ehc.issuer.batch.uploads import UploadTooLarge
 from ehc.web import parsing
 from ehc.web.answers import Answer
 from ehc.web.auth import Authenticate, bearer, caller

@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 from ehc import jobs
 from ehc.crypto.sealed import Sealer
 from ehc.db import UnitOfWork
-from ehc.errors import EhcError, Text, Unavailable
-from ehc.files.pieces import Cutter, Piece
+from ehc.errors import Text, Unavailable
+from ehc.files.pieces import Cutter, Piece, UploadTooLarge
 from ehc.issuer.batch import runs
 from ehc.issuer.batch.columns import PEOPLE
 from ehc.issuer.batch.models import ImportPartRow, ImportRunRow
@@ -28,12 +28,6 @@ TASK = "issuer.run-import"
 """The job that imports what came."""
 
 _AT_ONCE = Text("相同文件正在提交，请稍后查询。", "The same file was sent at this moment. Send it again shortly.")
-
-
-class UploadTooLarge(EhcError):
-    """The content is larger than the deployment takes."""
-
-    code = "body-too-large"
 
 
 class _Known(Exception):
