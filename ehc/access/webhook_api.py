@@ -18,7 +18,7 @@ from ehc.access.webhook_schemas import (
     RedeliverIn,
     ReplayIn,
     ReplayOut,
-    SecretIn,
+    WebhookSecretIn,
     TestOut,
     WebhookChangeIn,
     WebhookIn,
@@ -55,7 +55,13 @@ STATUSES: dict[type[EhcError], int] = {
     TargetRefused: 422,
 }
 
-_NEW, _CHANGE, _SECRET, _REPLAY, _PAGE = WebhookIn(), WebhookChangeIn(), SecretIn(), ReplayIn(), DeliveriesQuery()
+_NEW, _CHANGE, _SECRET, _REPLAY, _PAGE = (
+    WebhookIn(),
+    WebhookChangeIn(),
+    WebhookSecretIn(),
+    ReplayIn(),
+    DeliveriesQuery(),
+)
 _AGAIN, _OWN = RedeliverIn(), OwnWebhooksQuery()
 _ONE = "/<uuid:webhook_id>"
 
@@ -153,7 +159,7 @@ def _add_changes(bp: Blueprint, deps: WebhookDeps) -> None:
     @bp.post(f"{_ONE}/secret")
     @operation(
         "Give a subscription a new secret",
-        body=SecretIn,
+        body=WebhookSecretIn,
         answers={200: WebhookMadeOut},
         scope=Scope.CARDS,
         problems=(404,),

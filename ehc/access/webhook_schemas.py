@@ -61,7 +61,7 @@ class WebhookChangeIn(Schema):
             raise ValidationError("Missing data for required field.")
 
 
-class SecretIn(Schema):
+class WebhookSecretIn(Schema):
     """How long the old secret goes on."""
 
     overlap_hours = whole(0, 168, about="The old secret signs too for so long; 0 ends it at once.", load_default=24)
