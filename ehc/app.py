@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ehc import audit, log
 from ehc.access import api as access_api
-from ehc.access import roles, staff_session_api, staff_sessions
+from ehc.access import branches, roles, staff_session_api, staff_sessions, terminal_admin_api, terminal_api
 from ehc.access.clients import institution_names
 from ehc.access.tokens import Names, Tokens
 from ehc.binding import api as binding_api
@@ -64,6 +64,8 @@ STATUSES: dict[type[EhcError], int] = {
     **patient_api.STATUSES,
     **plastic_api.STATUSES,
     **bank_api.STATUSES,
+    **terminal_api.STATUSES,
+    branches.NoSuchInstitution: 404,
     roles.RolesApart: 422,
     idempotency.KeyReused: 422,
     idempotency.KeyInProgress: 409,
@@ -195,6 +197,14 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
     authenticate_staff = staff_sessions.authenticator(work, clock)
     admin = staff_session_api.AdminDeps(work, once, clock, keys.sealer, authenticate_staff)
     app.register_blueprint(staff_session_api.staff_session_blueprint(admin))
+    terminals = terminal_api.TerminalDeps(
+        admin, tokens.authenticate, lambda: keys.secrets.get().blind_index, settings.issuer
+    )
+    app.register_blueprint(terminal_api.enrolling_blueprint(terminals))
+    app.register_blueprint(terminal_api.terminals_blueprint(terminals))
+    app.register_blueprint(terminal_admin_api.terminal_admin_blueprint(terminals))
+    app.register_blueprint(terminal_admin_api.enrolment_admin_blueprint(terminals))
+    app.register_blueprint(terminal_admin_api.release_admin_blueprint(terminals))
     app.register_blueprint(issuer_api.cards_blueprint(issuer))
     app.register_blueprint(code_api.codes_blueprint(issuer))
     app.register_blueprint(code_api.temporary_blueprint(issuer))

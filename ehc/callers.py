@@ -30,6 +30,8 @@ class Caller:
     kind: ClientKind
     scopes: frozenset[Scope]
     institution_id: UUID | None = None
+    steps: frozenset[str] | None = None
+    """The medical steps that a terminal may check at; None: all."""
 
 
 class Role(StrEnum):

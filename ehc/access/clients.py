@@ -1,7 +1,7 @@
 """Institutions and clients: making them, and proving who one is. Nothing here commits."""
 
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from secrets import token_urlsafe
@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from ehc import audit
 from ehc.access.models import ClientRow, InstitutionRow
+from ehc.access.terminal_models import TerminalRow
 from ehc.callers import Caller, ClientKind, Scope
 from ehc.core.ids import uuid7
 from ehc.errors import EhcError, Text
@@ -29,6 +30,12 @@ class Credentials:
 
     client_id: str
     client_secret: str
+
+
+@dataclass(frozen=True)
+class _Made:
+    row: ClientRow
+    credentials: Credentials
 
 
 def add_institution(session: Session, *, code: str, name: str, now: datetime) -> InstitutionRow:
@@ -64,14 +71,17 @@ def institution_names(session: Session, ids: set[UUID]) -> dict[UUID, str]:
 
 def add_app(session: Session, *, name: str, scopes: frozenset[Scope], now: datetime) -> Credentials:
     """Add an app: the back end of a mini-program or of a hospital's own app."""
-    return _add(session, kind=ClientKind.APP, name=name, scopes=scopes, now=now)
+    return _add(session, kind=ClientKind.APP, name=name, scopes=scopes, now=now).credentials
 
 
 def add_terminal(
     session: Session, *, name: str, terminal_code: str, owner: InstitutionRow, now: datetime
 ) -> Credentials:
-    """Add a terminal (识读终端) of one institution. It may check codes, and nothing else."""
-    return _add(
+    """Add a terminal (识读终端) of one institution. It may check codes, and nothing else.
+
+    A window that may check at every step, with a secret; staff enrol terminals with keys instead (`ehc.access.enrolments`).
+    """
+    made = _add(
         session,
         kind=ClientKind.TERMINAL,
         name=name,
@@ -80,6 +90,26 @@ def add_terminal(
         institution_id=owner.id,
         terminal_code=terminal_code,
     )
+    session.add(TerminalRow(client_id=made.row.id))
+    session.flush()
+    return made.credentials
+
+
+def add_key_terminal(
+    session: Session, *, name: str, terminal_code: str, institution_id: UUID, actor: str, now: datetime
+) -> ClientRow:
+    """Add the client of a terminal that has a key and no secret. Its caller adds the rest of it."""
+    made = _add(
+        session,
+        kind=ClientKind.TERMINAL,
+        name=name,
+        scopes=frozenset({Scope.VERIFY}),
+        now=now,
+        institution_id=institution_id,
+        terminal_code=terminal_code,
+        actor=actor,
+    )
+    return made.row  # the secret that goes with it is told to nobody
 
 
 def new_secret(session: Session, client_id: str, *, now: datetime) -> Credentials:
@@ -106,8 +136,12 @@ def prove(session: Session, client_id: str, secret: str) -> Caller | None:
 
 def by_id(session: Session, client: UUID) -> Caller | None:
     """The client, unless it is disabled or gone."""
-    row = session.get(ClientRow, client)
-    return _caller(row) if row is not None and row.disabled_at is None else None
+    wanted = select(ClientRow, TerminalRow.steps).outerjoin(TerminalRow, TerminalRow.client_id == ClientRow.id)
+    found = session.execute(wanted.where(ClientRow.id == client, ClientRow.disabled_at.is_(None))).one_or_none()
+    if found is None:
+        return None
+    row, steps = found
+    return replace(_caller(row), steps=None if steps is None else frozenset(steps))
 
 
 def _add(
@@ -119,7 +153,8 @@ def _add(
     now: datetime,
     institution_id: UUID | None = None,
     terminal_code: str | None = None,
-) -> Credentials:
+    actor: str = "operator",
+) -> _Made:
     row_id, secret = uuid7(now), token_urlsafe(32)
     row = ClientRow(
         id=row_id,
@@ -134,10 +169,8 @@ def _add(
     )
     session.add(row)
     session.flush()
-    audit.record(
-        session, "client.added", actor="operator", subject=row.client_id, at=now, facts={"scopes": sorted(scopes)}
-    )
-    return Credentials(row.client_id, secret)
+    audit.record(session, "client.added", actor=actor, subject=row.client_id, at=now, facts={"scopes": sorted(scopes)})
+    return _Made(row, Credentials(row.client_id, secret))
 
 
 def _change(session: Session, client_id: str, action: str, now: datetime, **values: object) -> None:

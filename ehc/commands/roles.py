@@ -26,8 +26,9 @@ _NARROW = {
     "import_error": "SELECT, INSERT",
     "secret_key": "SELECT, INSERT",
     **dict.fromkeys(
-        ("card", "client", "family_link", "identity_document", "import_piece", "import_run", "institution",
-         "printed_code", "resident", "signing_key"),
+        ("card", "client", "client_key", "family_link", "identity_document", "import_piece", "import_run", "institution",
+         "printed_code", "resident", "signing_key",
+         "terminal", "terminal_release"),
         _KEPT,
     ),
 }  # fmt: skip
