@@ -47,8 +47,12 @@ class TokenRefused(Exception):
 
 
 _BAD_CLIENT = Text(
-    "客户端凭据（client_secret 或 client_assertion）不正确，或该客户端已停用。",
-    "The client's secret or assertion is wrong or was used, or the client is disabled. /docs says what each must hold.",
+    "client_id 或 client_secret 不正确，或该客户端已停用。",
+    "The client id or secret is wrong, or the client is disabled.",
+)
+_BAD_ASSERTION = Text(
+    "client_assertion 不正确、已使用或已过期，或该客户端已停用；请核对时钟和 /docs 中的要求。",
+    "The assertion is wrong, was used or is out of date, or the client is disabled. Check your clock, and /docs.",
 )
 _ONE_WAY = Text("多种认证方式只用一种。", "Use one way of authentication, not two.")
 
@@ -75,8 +79,6 @@ def blueprint(deps: AccessDeps) -> Blueprint:
             raise _wrong_grant()
         now = deps.clock.now()
         caller = _proved(deps, now)
-        if caller is None:
-            raise TokenRefused("invalid_client", _BAD_CLIENT, 401)
         scopes = _scopes(caller)
         token = tokens.issue(caller, scopes, signers=deps.signers.get(), names=deps.names, now=now)
         body = {
@@ -90,7 +92,7 @@ def blueprint(deps: AccessDeps) -> Blueprint:
     return bp
 
 
-def _proved(deps: AccessDeps, now: datetime) -> Caller | None:
+def _proved(deps: AccessDeps, now: datetime) -> Caller:
     """The client that proves itself by its secret or an assertion. An assertion is spent from here on."""
     asserted = _assertion()
     client_id, secret = _credentials() if asserted is None else (request.form.get("client_id"), "")
@@ -102,6 +104,8 @@ def _proved(deps: AccessDeps, now: datetime) -> Caller | None:
             caller = clients.prove(session, client_id or "", secret)
         if caller is not None and caller.kind is ClientKind.TERMINAL:
             terminals.seen(session, caller.id, now=now)
+    if caller is None:
+        raise TokenRefused("invalid_client", _BAD_CLIENT if asserted is None else _BAD_ASSERTION, 401)
     return caller
 
 

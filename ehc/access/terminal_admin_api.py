@@ -92,7 +92,7 @@ def _add_reading(bp: Blueprint, deps: TerminalDeps) -> None:
         right=Right.TERMINALS_READ,
         problems=(422,),
     )
-    def get_attention() -> Response:
+    def get_terminal_attention() -> Response:
         """Live ones alone, newest first."""
         who, asked = require(Right.TERMINALS_READ), parsing.query(_ATTENTION)
         silent, now = timedelta(minutes=asked["silent_minutes"]), deps.admin.clock.now()
@@ -140,7 +140,7 @@ def _add_changes(bp: Blueprint, deps: TerminalDeps) -> None:
         right=Right.TERMINALS_WRITE,
         problems=(404, 409),
     )
-    def post_block(terminal_id: UUID) -> Response:
+    def post_terminal_block(terminal_id: UUID) -> Response:
         """No token any more from now on; those it holds stop within ten seconds, everywhere. Twice is once."""
         who, wanted = require(Right.TERMINALS_WRITE), parsing.body(_BLOCK)
         with deps.admin.work() as session:
@@ -151,7 +151,7 @@ def _add_changes(bp: Blueprint, deps: TerminalDeps) -> None:
 
     @bp.post("/<uuid:terminal_id>/unblock")
     @operation("Unblock a terminal", answers={200: TerminalOut}, right=Right.TERMINALS_WRITE, problems=(404, 409))
-    def post_unblock(terminal_id: UUID) -> Response:
+    def post_terminal_unblock(terminal_id: UUID) -> Response:
         """With the key it had: if that may be in other hands, replace it instead. Asks for a fresh proof of who you are."""
         who = require(Right.TERMINALS_WRITE, fresh=True)
         with deps.admin.work() as session:
@@ -166,7 +166,7 @@ def _add_changes(bp: Blueprint, deps: TerminalDeps) -> None:
         right=Right.TERMINALS_WRITE,
         problems=(404, 409),
     )
-    def post_replace(terminal_id: UUID) -> Response:
+    def post_terminal_replace(terminal_id: UUID) -> Response:
         """Answers with a one-time code. Whoever enrols with it takes the place and code; that moment ends the old one's key."""
         who, wanted = require(Right.TERMINALS_WRITE), parsing.body(_REPLACE)
         with deps.admin.work() as session:
@@ -219,7 +219,7 @@ def enrolment_admin_blueprint(deps: TerminalDeps) -> Blueprint:
     @operation(
         "Take a one-time code back", answers={200: EnrolmentOut}, right=Right.TERMINALS_WRITE, problems=(404, 409)
     )
-    def post_cancel(enrolment_id: UUID) -> Response:
+    def post_enrolment_cancel(enrolment_id: UUID) -> Response:
         """One that was used cannot be taken back: block the terminal."""
         who, now = require(Right.TERMINALS_WRITE), deps.admin.clock.now()
         with deps.admin.work() as session:

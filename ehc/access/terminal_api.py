@@ -68,7 +68,7 @@ def enrolling_blueprint(deps: TerminalDeps) -> Blueprint:
         answers={201: EnrolledOut, 200: EnrolledOut},
         problems=(403, 409),
     )
-    def post_enrol() -> Response:
+    def post_terminal_enrol() -> Response:
         """Needs no token. The same code and key again, in its time, answer 200. Whatever is wrong with a code is a 403."""
         wanted = parsing.body(_ENROL)
         jwk = _jwk(wanted["jwk"])
@@ -101,7 +101,7 @@ def terminals_blueprint(deps: TerminalDeps) -> Blueprint:
         scope=Scope.VERIFY,
         problems=(404,),
     )
-    def post_heartbeat() -> Response:
+    def post_terminal_heartbeat() -> Response:
         """Every `heartbeat_seconds`. Answers with our time, the measured offset and the configuration in force."""
         who, wanted = _terminal(), parsing.body(_HEARTBEAT)
         with deps.admin.work() as session:
@@ -120,7 +120,7 @@ def terminals_blueprint(deps: TerminalDeps) -> Blueprint:
 
     @bp.get("/self")
     @operation("What a terminal is", answers={200: SelfOut}, scope=Scope.VERIFY, problems=(404,))
-    def get_self() -> Response:
+    def get_terminal_self() -> Response:
         """Its ids, its institution and the configuration in force."""
         who = _terminal()
         with deps.admin.work() as session:

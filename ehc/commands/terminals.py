@@ -40,7 +40,7 @@ def terminals() -> None:
 @click.argument("institution_code")
 @click.argument("terminal_code")
 @click.argument("name")
-@click.option("--kind", type=click.Choice(list(Kind)), default=Kind.WINDOW, show_default=True)
+@click.option("--kind", type=click.Choice([str(kind) for kind in Kind]), default="window", show_default=True)
 @click.option("--department")
 @click.option("--step", "steps", multiple=True, type=click.Choice([step.word for step in MEDICAL_STEPS]))
 @_QR
@@ -70,7 +70,7 @@ def replace(place: Deployment, client_id: str, picture: Path | None) -> None:
 
 @terminals.command()
 @click.argument("client_id")
-@click.option("--reason", type=click.Choice(list(BlockReason)), required=True)
+@click.option("--reason", type=click.Choice([str(reason) for reason in BlockReason]), required=True)
 @deployment
 def block(place: Deployment, client_id: str, reason: str) -> None:
     """Stop a terminal: no token any more, and those it holds stop within 10 seconds."""
@@ -119,7 +119,7 @@ def report(place: Deployment, silent_minutes: int) -> None:
 
 
 @terminals.command()
-@click.argument("kind", type=click.Choice(list(Kind)))
+@click.argument("kind", type=click.Choice([str(kind) for kind in Kind]))
 @click.argument("version")
 @deployment
 def release(place: Deployment, kind: str, version: str) -> None:
