@@ -200,7 +200,10 @@ def enrol(session: Session, code: str, jwk: Jwk, *, index: BlindIndex, now: date
     if not _CODE.fullmatch(typed):
         return None
     row = _tried(session, typed[:_SELECTOR], index=index, now=now)  # counted before it is compared
-    if row is None or row.code_index is None or not hmac.compare_digest(row.code_index, _code_index(index, typed)):
+    if row is None or row.code_index is None:
+        return None
+    if not hmac.compare_digest(row.code_index, _code_index(index, typed)):
+        _note_last(session, row, now=now)
         return None
     if row.client_id is not None:
         return _again(session, row, jwk)
@@ -247,6 +250,13 @@ def _tried(session: Session, selector: str, *, index: BlindIndex, now: datetime)
     )
     counted = update(EnrolmentRow).where(*may).values(tries=EnrolmentRow.tries + 1).returning(EnrolmentRow)
     return session.scalars(counted.execution_options(populate_existing=True)).one_or_none()
+
+
+def _note_last(session: Session, row: EnrolmentRow, *, now: datetime) -> None:
+    """A code that nobody can use any more, since somebody tried others, is worth a look."""
+    if row.tries == TRIES:
+        facts = {"before": {"state": "waiting"}, "after": {"state": "tried-out"}}
+        audit.record(session, "terminal.enrolment-tried-out", actor="anyone", subject=str(row.id), at=now, facts=facts)
 
 
 def _again(session: Session, row: EnrolmentRow, jwk: Jwk) -> Enrolled | None:

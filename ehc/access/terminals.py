@@ -190,15 +190,17 @@ def faults(terminal: Terminal, *, silent: timedelta, now: datetime) -> list[str]
 
 
 def change(
-    session: Session, client: UUID, version: int, changes: Mapping[str, Any], *, doer: Doer, now: datetime
+    session: Session, client: UUID, version: int | None, changes: Mapping[str, Any], *, doer: Doer, now: datetime
 ) -> Terminal:
-    """Change name, kind, department or steps of the version that its caller read; counts from the next recheck on.
+    """Change name, kind, department or steps of the version that its caller read, or of any (None).
+
+    Counts within ten seconds.
 
     Raises `NoSuchTerminal`, `StaleVersion`, or `TerminalState` for one that was replaced.
     """
     found = find(session, client, doer.branch, lock=True)
     _require_not_replaced(found)
-    if found.row.revision != version:
+    if version is not None and found.row.revision != version:
         raise StaleVersion(
             Text("终端已被他人修改，请重新读取。", "The terminal changed since you read it. Read it again.")
         )

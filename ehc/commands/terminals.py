@@ -88,6 +88,47 @@ def unblock(place: Deployment, client_id: str) -> None:
         domain.unblock(session, _row_id(session, client_id), doer=_OPERATOR, now=place.clock.now())
 
 
+@terminals.command()
+@click.argument("client_id")
+@click.option("--name")
+@click.option("--kind", type=click.Choice([str(kind) for kind in Kind]))
+@click.option("--department")
+@click.option("--step", "steps", multiple=True, type=click.Choice([step.word for step in MEDICAL_STEPS]))
+@click.option("--all-steps", is_flag=True)
+@deployment
+def change(place: Deployment, /, client_id: str, all_steps: bool, **told: Any) -> None:
+    """Change what is named of a terminal; counts within 10 seconds."""
+    changes = {name: value for name, value in told.items() if value}
+    if "steps" in changes:
+        changes["steps"] = list(changes["steps"])
+    if all_steps == ("steps" in changes) and (all_steps or not changes):
+        raise click.UsageError("请指明要改的内容。 Say what is to change; --step or --all-steps, not both.")
+    if all_steps:
+        changes["steps"] = None
+    with place.work() as session:
+        domain.change(session, _row_id(session, client_id), None, changes, doer=_OPERATOR, now=place.clock.now())
+
+
+@terminals.command("enrolments")
+@deployment
+def list_enrolments(place: Deployment) -> None:
+    """The newest hundred enrolments."""
+    with place.work() as session:
+        found, _ = enrolments.page(session, Branch(), limit=_ALL, before=None)
+        for row in found:
+            state = enrolments.state_of(row, now=place.clock.now())
+            click.echo(f"{row.id} {state:10} {row.terminal_code:20} {row.kind:14} {row.name}")
+
+
+@terminals.command("take-back")
+@click.argument("enrolment_id", type=click.UUID)
+@deployment
+def take_back(place: Deployment, enrolment_id: UUID) -> None:
+    """Take a one-time code back that nobody used."""
+    with place.work() as session:
+        enrolments.cancel(session, enrolment_id, doer=_OPERATOR, now=place.clock.now())
+
+
 @terminals.command("list")
 @deployment
 def list_terminals(place: Deployment) -> None:

@@ -18,6 +18,7 @@ from werkzeug.test import TestResponse
 from ehc.access import assertions, client_keys, clients
 from ehc.access.terminal_models import ClientAssertionRow, TerminalRow
 from ehc.audit import AuditRow
+from ehc.crypto import jwk
 from ehc.crypto.jwk import read_jwk
 from tests.contract.conftest import WorkerMaker
 from tests.contract.helpers import at_once
@@ -364,8 +365,12 @@ def test_a_client_that_does_not_exist_costs_as_much_and_is_told_the_same(
     terminal: KeyTerminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checks: list[object] = []
-    real = assertions.require_signed
-    monkeypatch.setattr(assertions, "require_signed", lambda *given: (checks.append(given), real(*given))[1])
+
+    def counted(*given: Any) -> None:
+        checks.append(given)
+        jwk.require_signed(*given)
+
+    monkeypatch.setattr(assertions, "require_signed", counted)
     sentences = set()
     for name in (terminal.about["client_id"], "terminal-000000000000"):
         answer = terminal.ask(jwt.encode(terminal.claims(iss=name, sub=name), new_key(), "ES256"))

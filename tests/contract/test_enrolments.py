@@ -202,6 +202,8 @@ def test_brute_force_stops_after_five_tries_from_many_addresses_at_many_workers_
     assert set(answers) == {(403, "enrolment-refused")}
     with service.session() as session:
         assert session.scalars(select(EnrolmentRow.tries)).all() == [enrolments.TRIES]
+        noted = select(AuditRow.subject).where(AuditRow.action == "terminal.enrolment-tried-out")
+        assert session.scalars(noted).all() == [made["enrolment_id"]]
     assert enrol(workers[1], enrolling(service, made["code"], new_key())) == (403, "enrolment-refused")
 
 

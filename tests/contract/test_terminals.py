@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -383,10 +384,8 @@ def test_a_replacement_races_a_block_and_both_hold(service: Service, admin: Staf
         body = enrolling(service, answered(admin.post(f"{ADMIN}/{old.id}/replace"))["code"], new_key())
         staff = StaffApi(service.client(), admin.id, admin.token)
         path = f"{ADMIN}/{old.id}/block"
-        answers = at_once(
-            lambda body=body: service.client().post("/v1/terminals/enrol", json=body).status_code,
-            lambda staff=staff, path=path: staff.post(path, {"reason": "stolen"}).status_code,
-        )
+        enrols = partial(service.client().post, "/v1/terminals/enrol", json=body)
+        answers = [answer.status_code for answer in at_once(enrols, partial(staff.post, path, {"reason": "stolen"}))]
         assert answers[0] == 201
         assert answers[1] in {200, 409}
         assert old.ask().status_code == 401

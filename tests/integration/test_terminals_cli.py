@@ -65,9 +65,36 @@ def test_a_terminal_is_enrolled_blocked_unblocked_and_replaced(run: Run, service
 def test_the_report_lists_what_wants_looking_after(run: Run, service: Service) -> None:
     assert run("release", "window", "2.0").exit_code == 0
     lines = run("report", "--silent-minutes", "15").stdout.splitlines()
-    assert {line.split()[0] for line in lines} == {"silent,outdated"}
+    assert {line.split()[0] for line in lines} == {"outdated"}
     assert len(lines) == 2
     assert run("release", "window", "two").exit_code == 2
+
+
+def test_a_terminal_is_changed_by_what_is_named_and_nothing_else(run: Run, service: Service) -> None:
+    terminal = enrolled(
+        service, run("enrol", "H1", "K-2", "自助机", "--kind", "kiosk", "--step", "payment").stdout.strip()
+    )
+    client_id = terminal.about["client_id"]
+    assert run("change", client_id, "--name", "二号机", "--step", "surgery").exit_code == 0
+    told = answered(terminal.log_in().get("/v1/terminals/self"))["configuration"]
+    assert (told["name"], told["kind"], told["steps"], told["revision"]) == ("二号机", "kiosk", ["surgery"], 2)
+    assert run("change", client_id, "--all-steps", "--kind", "gate").exit_code == 0
+    told = answered(terminal.get("/v1/terminals/self"))["configuration"]
+    assert (told["name"], told["kind"], told["steps"]) == ("二号机", "gate", None)
+    assert run("change", client_id).exit_code == 2
+    assert run("change", client_id, "--all-steps", "--step", "surgery").exit_code == 2
+
+
+def test_a_code_is_taken_back(run: Run, service: Service) -> None:
+    code = run("enrol", "H1", "K-3", "窗口").stdout.strip()
+    (line,) = run("enrolments").stdout.splitlines()
+    assert line.split()[1:3] == ["waiting", "K-3"]
+    assert code not in line
+    assert run("take-back", line.split()[0]).exit_code == 0
+    assert run("enrolments").stdout.split()[1] == "cancelled"
+    service.clock.at = datetime.now(UTC)
+    answer = service.client().post("/v1/terminals/enrol", json=enrolling(service, code, new_key()))
+    assert answer.status_code == 403
 
 
 def test_what_is_not_there_is_a_sentence(run: Run) -> None:
