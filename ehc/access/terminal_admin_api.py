@@ -251,7 +251,7 @@ def release_admin_blueprint(deps: TerminalDeps) -> Blueprint:
         who, wanted = require(Right.TERMINALS_WRITE), parsing.body(_RELEASE)
         if who.branch != Branch():
             detail = Text("仅全平台管理员可设置。", "This holds for the whole platform, and you see a part of it.")
-            raise HttpProblem(403, "right-missing", detail)
+            raise HttpProblem(403, "branch-too-small", detail)
         with deps.admin.work() as session:
             row = terminals.set_release(
                 session, Kind(wanted["kind"]), wanted["version"], actor=who.actor, now=deps.admin.clock.now()

@@ -431,7 +431,7 @@ def test_the_newest_software_is_told_with_the_configuration(
     admin.post(RELEASES, {"kind": "window", "version": "3.2"})
     assert beat(window)["configuration"]["newest_version"] == "3.2"
     assert [(r["kind"], r["version"]) for r in answered(admin.get(RELEASES))["items"]] == [("window", "3.2")]
-    assert problem(operator(service).post(RELEASES, {"kind": "window", "version": "9"})) == (403, "right-missing")
+    assert problem(operator(service).post(RELEASES, {"kind": "window", "version": "9"})) == (403, "branch-too-small")
     assert wrong(admin.post(RELEASES, {"kind": "window", "version": "9.x"})) == [("/version", "characters")]
 
 
