@@ -16,6 +16,7 @@ from ehc import audit, log
 from ehc.access import api as access_api
 from ehc.access import (
     app_api,
+    branches,
     department_api,
     institution_api,
     institution_import_api,
@@ -23,6 +24,8 @@ from ehc.access import (
     roles,
     staff_session_api,
     staff_sessions,
+    terminal_admin_api,
+    terminal_api,
     webhook_admin_api,
     webhook_api,
 )
@@ -82,6 +85,8 @@ STATUSES: dict[type[EhcError], int] = {
     **plastic_api.STATUSES,
     **bank_api.STATUSES,
     **webhook_api.STATUSES,
+    **terminal_api.STATUSES,
+    branches.NoSuchInstitution: 404,
     roles.RolesApart: 422,
     idempotency.KeyReused: 422,
     idempotency.KeyInProgress: 409,
@@ -226,6 +231,12 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
     app.register_blueprint(department_api.departments_blueprint(admin))
     app.register_blueprint(institution_public_api.public_institutions_blueprint(work, authenticate))
     app.register_blueprint(app_api.apps_blueprint(admin, gate.address))
+    terminals = terminal_api.TerminalDeps(admin, authenticate, lambda: keys.secrets.get().blind_index, settings.issuer)
+    app.register_blueprint(terminal_api.enrolling_blueprint(terminals))
+    app.register_blueprint(terminal_api.terminals_blueprint(terminals))
+    app.register_blueprint(terminal_admin_api.terminal_admin_blueprint(terminals))
+    app.register_blueprint(terminal_admin_api.enrolment_admin_blueprint(terminals))
+    app.register_blueprint(terminal_admin_api.release_admin_blueprint(terminals))
     app.register_blueprint(issuer_api.cards_blueprint(issuer))
     app.register_blueprint(code_api.codes_blueprint(issuer))
     app.register_blueprint(code_api.temporary_blueprint(issuer))

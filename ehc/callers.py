@@ -38,6 +38,8 @@ class Caller:
     per_minute: int | None = None
     per_day: int | None = None
     """Limits of its own, instead of the deployment's."""
+    steps: frozenset[str] | None = None
+    """The medical steps that a terminal may check at; None: all."""
 
 
 class Role(StrEnum):

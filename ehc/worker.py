@@ -36,7 +36,7 @@ from procrastinate.retry import BaseRetryStrategy
 from procrastinate.worker import Worker
 from psycopg_pool import AsyncConnectionPool
 
-from ehc.access import webhook_tasks
+from ehc.access import assertions, enrolments, webhook_tasks
 from ehc.binding import bank_accounts, plastic_tasks
 from ehc.binding import tasks as binding_tasks
 from ehc.cards.bindings import END_AT_BANK
@@ -71,10 +71,18 @@ class Pace:
 
 
 def upkeep(place: Place) -> None:
-    """Make the partitions ahead; forget spent codes, old idempotency keys and imports that were given up."""
+    """Make the partitions ahead; forget spent codes and assertions, old keys, and imports that were given up."""
     with place.work() as session:
         ensure_partitions(session, today=local_day(place.clock.now()))
-    for purge in (purge_spent_codes, purge_keys, purging.purge, outbox.purge, outbox.purge_deleted):
+    for purge in (
+        purge_spent_codes,
+        purge_keys,
+        purging.purge,
+        outbox.purge,
+        outbox.purge_deleted,
+        assertions.purge,
+        enrolments.purge,
+    ):
         until_none(place.work, partial(purge, now=place.clock.now()))
 
 

@@ -1,17 +1,18 @@
-"""`POST /oauth/token`: client credentials against a bearer token (RFC 6749 sections 2.3.1, 4.4 and 5)."""
+"""`POST /oauth/token`: client credentials against a bearer token (RFC 6749 sections 2.3.1, 4.4 and 5; RFC 7523)."""
 
 import binascii
 from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from urllib.parse import unquote_plus
 
 import orjson
 from flask import Blueprint, Response, g, request
 
-from ehc.access import clients, tokens
+from ehc.access import assertions, clients, terminals, tokens
 from ehc.access.schemas import TokenOut, TokenRequest
-from ehc.callers import Caller, Scope
+from ehc.callers import Caller, ClientKind, Scope
 from ehc.clock import Clock
 from ehc.db import UnitOfWork
 from ehc.errors import EhcError, Text
@@ -52,6 +53,11 @@ _BAD_CLIENT = Text(
     "client_id 或 client_secret 不正确，或该客户端已停用。",
     "The client id or secret is wrong, or the client is disabled.",
 )
+_BAD_ASSERTION = Text(
+    "client_assertion 不正确、已使用或已过期，或该客户端已停用；请核对时钟和 /docs 中的要求。",
+    "The assertion is wrong, was used or is out of date, or the client is disabled. Check your clock, and /docs.",
+)
+_ONE_WAY = Text("多种认证方式只用一种。", "Use one way of authentication, not two.")
 
 
 def blueprint(deps: AccessDeps) -> Blueprint:
@@ -74,12 +80,8 @@ def blueprint(deps: AccessDeps) -> Blueprint:
             raise TokenRefused("invalid_request", _TWICE)
         if request.form.get("grant_type") != "client_credentials":
             raise _wrong_grant()
-        client_id, secret = _credentials()
         now = deps.clock.now()
-        with deps.work() as session:
-            caller = clients.prove(session, client_id, secret, now=now)
-        if caller is None:
-            raise TokenRefused("invalid_client", _BAD_CLIENT, 401)
+        caller = _proved(deps, now)
         deps.admit(caller)
         scopes = _scopes(caller)
         token = tokens.issue(caller, scopes, signers=deps.signers.get(), names=deps.names, now=now)
@@ -92,6 +94,38 @@ def blueprint(deps: AccessDeps) -> Blueprint:
         return Answer(body, headers={"Cache-Control": "no-store", "Pragma": "no-cache"}).response()
 
     return bp
+
+
+def _proved(deps: AccessDeps, now: datetime) -> Caller:
+    """The client that proves itself by its secret or an assertion. An assertion is spent from here on."""
+    asserted = _assertion()
+    client_id, secret = _credentials() if asserted is None else (request.form.get("client_id"), "")
+    with deps.work() as session:
+        if asserted is not None:
+            audiences = frozenset({deps.names.issuer, f"{deps.names.issuer}/oauth/token"})
+            caller = assertions.prove(session, asserted, client_id=client_id, audiences=audiences, now=now)
+        else:
+            caller = clients.prove(session, client_id or "", secret, now=now)
+        if caller is not None and caller.kind is ClientKind.TERMINAL:
+            terminals.seen(session, caller.id, now=now)
+    if caller is None:
+        raise TokenRefused("invalid_client", _BAD_CLIENT if asserted is None else _BAD_ASSERTION, 401)
+    return caller
+
+
+def _assertion() -> str | None:
+    """The assertion in the form, if there is one, and nothing else that proves (RFC 7521 section 4.2)."""
+    if "client_assertion" not in request.form and "client_assertion_type" not in request.form:
+        return None
+    if request.headers.get("Authorization") or "client_secret" in request.form:
+        raise TokenRefused("invalid_request", _ONE_WAY)
+    if request.form.get("client_assertion_type") != assertions.TYPE or "client_assertion" not in request.form:
+        detail = Text(
+            f"请同时提交 client_assertion 和 client_assertion_type={assertions.TYPE}。",
+            f"Send client_assertion and client_assertion_type={assertions.TYPE}, both.",
+        )
+        raise TokenRefused("invalid_request", detail)
+    return request.form["client_assertion"]
 
 
 def _wrong_grant() -> TokenRefused:
@@ -111,7 +145,7 @@ def _credentials() -> tuple[str, str]:
     header = request.headers.get("Authorization", "")
     posted = "client_secret" in request.form
     if header and posted:
-        raise TokenRefused("invalid_request", Text("两种认证方式只用一种。", "Use one way of authentication, not two."))
+        raise TokenRefused("invalid_request", _ONE_WAY)
     if posted:
         return request.form.get("client_id", "")[:200], request.form["client_secret"][:200]
     kind, _, encoded = header.partition(" ")

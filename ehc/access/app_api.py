@@ -28,6 +28,7 @@ from ehc.access.app_states import GO_LIVE, RESUME, SUSPEND, AppMove
 from ehc.access.staff_session_api import AdminDeps
 from ehc.callers import Right, Staff
 from ehc.cards.store import StaleVersion
+from ehc.crypto.jwk import Jwk, NotAKey, read_jwk
 from ehc.errors import EhcError, InvalidValue, Text
 from ehc.web import parsing
 from ehc.web.answers import Answer, instant
@@ -246,10 +247,10 @@ def _by(who: Staff, from_where: FromWhere) -> apps.By:
     return apps.By(who.actor, from_where())
 
 
-def _jwk(found: dict[str, Any]) -> app_keys.Jwk:
+def _jwk(found: dict[str, Any]) -> Jwk:
     try:
-        return app_keys.read_jwk(found)
-    except app_keys.NotAKey as error:
+        return read_jwk(found)
+    except NotAKey as error:
         raise InvalidValue.at("/jwk", error.code, error.detail) from None
 
 

@@ -6,22 +6,19 @@ A key is known by its thumbprint (RFC 7638), whatever `kid` its owner calls it b
 """
 
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
 import orjson
 import structlog
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey, EllipticCurvePublicNumbers
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from ehc.access.app_models import AppJwksRow, AppKeyRow
 from ehc.core.ids import uuid7
+from ehc.crypto.jwk import Jwk, NotAKey, read_jwk
 from ehc.errors import EhcError, InvalidValue, Text
 from ehc.outside.public_https import PublicReader, Unfetchable, host_of, is_public
 
@@ -31,9 +28,7 @@ _MOST_IN_SET = 20
 CACHED = timedelta(minutes=5)
 TRIED = timedelta(minutes=1)
 """How often an address is asked at most, by all workers together, whoever sends whatever `kid`."""
-_COORDINATE = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 _NUMBERS = re.compile(r"[0-9.]+|.*:.*", re.ASCII)
-_KID = re.compile(r"[!-~]{1,100}", re.ASCII)
 
 log = structlog.get_logger(__name__)
 
@@ -57,60 +52,6 @@ class NoSuchKey(EhcError):
     """The app has no live key with this id."""
 
     code = "app-key-not-found"
-
-
-@dataclass(frozen=True, slots=True)
-class Jwk:
-    """A public key on P-256, its thumbprint, and what its owner calls it: the thumbprint, if nothing else."""
-
-    kid: str
-    thumbprint: str
-    public: EllipticCurvePublicKey
-    members: Mapping[str, str]
-    """`crv`, `kty`, `x` and `y`: all that is kept of it, and `kid`."""
-
-
-class NotAKey(Exception):
-    """Not a public key that counts here. `code` names the rule, `detail` says what to do."""
-
-    def __init__(self, code: str, detail: Text) -> None:
-        super().__init__(code)
-        self.code, self.detail = code, detail
-
-
-def read_jwk(found: Mapping[str, Any]) -> Jwk:
-    """A JSON Web Key as an app sends it. Raises `NotAKey`."""
-    if "d" in found or "k" in found:
-        raise NotAKey(
-            "private-key",
-            Text(
-                "请只提交公钥；私钥已泄露，请另行生成密钥对。",
-                "Send the public key alone. The private one has now been seen by others: make a new pair.",
-            ),
-        )
-    if found.get("kty") != "EC" or found.get("crv") != "P-256" or found.get("alg", "ES256") != "ES256":
-        raise NotAKey("key-kind", Text("仅支持 P-256 公钥（ES256）。", "Only keys on P-256 (ES256) count here."))
-    if found.get("use", "sig") != "sig":
-        raise NotAKey("key-use", Text("该密钥不用于签名。", "The key is not for signatures."))
-    try:
-        public, kid = _point(found.get("x"), found.get("y")), _kid(found.get("kid"))
-    except ValueError:
-        raise NotAKey(
-            "key-shape",
-            Text(
-                "公钥的 x、y 或 kid 不合法。",
-                "x and y are 32 bytes in base64url, a point of the curve; kid is short ASCII.",
-            ),
-        ) from None
-    members = {
-        "crv": "P-256",
-        "kty": "EC",
-        "x": _encode(public.public_numbers().x),
-        "y": _encode(public.public_numbers().y),
-    }
-    digest = sha256(orjson.dumps(members, option=orjson.OPT_SORT_KEYS)).digest()
-    thumbprint = urlsafe_b64encode(digest).rstrip(b"=").decode()
-    return Jwk(kid or thumbprint, thumbprint, public, members | {"kid": kid or thumbprint})
 
 
 def add_key(session: Session, client: UUID, jwk: Jwk, *, now: datetime) -> AppKeyRow:
@@ -246,23 +187,3 @@ def _good(listed: Iterable[Any]) -> Iterable[Jwk]:
         if key is not None and key.kid not in seen:
             seen.add(key.kid)
             yield key
-
-
-def _point(*coordinates: object) -> EllipticCurvePublicKey:
-    """The point with these coordinates. Raises `ValueError`, also for one that is not on the curve."""
-    numbers = []
-    for each in coordinates:
-        if not isinstance(each, str) or not _COORDINATE.fullmatch(each):
-            raise ValueError
-        numbers.append(int.from_bytes(urlsafe_b64decode(each + "="), "big"))
-    return EllipticCurvePublicNumbers(numbers[0], numbers[1], SECP256R1()).public_key()
-
-
-def _kid(given: object) -> str | None:
-    if given is None or (isinstance(given, str) and _KID.fullmatch(given)):
-        return given
-    raise ValueError
-
-
-def _encode(number: int) -> str:
-    return urlsafe_b64encode(number.to_bytes(32, "big")).rstrip(b"=").decode()

@@ -15,6 +15,7 @@ from ehc.access.app_states import AppState
 from ehc.access.institution_models import InstitutionCodeRow
 from ehc.access.institutions import OPERATOR
 from ehc.access.models import ClientRow, InstitutionRow
+from ehc.access.terminal_models import TerminalRow
 from ehc.callers import Caller, ClientKind, Scope
 from ehc.core.ids import uuid7
 from ehc.core.institution_codes import kind_of, read_code
@@ -88,7 +89,10 @@ def add_terminal(
     now: datetime,
     sandbox: bool = False,
 ) -> Credentials:
-    """Add a terminal (识读终端) of one institution. It may check codes, and nothing else."""
+    """Add a terminal (识读终端) of one institution. It may check codes, and nothing else.
+
+    A window that may check at every step, with a secret; staff enrol terminals with keys instead (`ehc.access.enrolments`).
+    """
     row = add_client(
         session,
         kind=ClientKind.TERMINAL,
@@ -99,7 +103,33 @@ def add_terminal(
         institution_id=owner.id,
         terminal_code=terminal_code,
     )
+    session.add(TerminalRow(client_id=row.id))
+    session.flush()
     return _with_secret(session, row, now=now)
+
+
+def add_key_terminal(
+    session: Session,
+    *,
+    name: str,
+    terminal_code: str,
+    institution_id: UUID,
+    actor: str,
+    now: datetime,
+    sandbox: bool = False,
+) -> ClientRow:
+    """Add the client of a terminal that has a key and no secret. Its caller adds the rest of it."""
+    return add_client(
+        session,
+        kind=ClientKind.TERMINAL,
+        name=name,
+        scopes=frozenset({Scope.VERIFY}),
+        now=now,
+        institution_id=institution_id,
+        terminal_code=terminal_code,
+        actor=actor,
+        sandbox=sandbox,
+    )
 
 
 def new_secret(session: Session, client_id: str, *, now: datetime) -> Credentials:
@@ -133,15 +163,17 @@ def prove(session: Session, client_id: str, secret: str, *, now: datetime) -> Ca
 
 def by_id(session: Session, client: UUID) -> Caller | None:
     """The client; None where it is disabled, gone, an app that is not live, or of an institution that is not."""
-    wanted = select(ClientRow, AppRow, InstitutionRow.state).outerjoin(AppRow, AppRow.client_id == ClientRow.id)
+    wanted = select(ClientRow, AppRow, InstitutionRow.state, TerminalRow.steps)
+    wanted = wanted.outerjoin(AppRow, AppRow.client_id == ClientRow.id)
+    wanted = wanted.outerjoin(TerminalRow, TerminalRow.client_id == ClientRow.id)
     wanted = wanted.outerjoin(InstitutionRow, InstitutionRow.id == ClientRow.institution_id)
     found = session.execute(wanted.where(ClientRow.id == client)).one_or_none()
     if found is None or found[0].disabled_at is not None or found[2] not in {None, institutions.LIVE}:
         return None
-    row, app, _ = found
+    row, app, _, steps = found
     who = Caller(row.id, ClientKind(row.kind), frozenset(map(Scope, row.scopes)), row.institution_id, row.sandbox)
     if who.kind is not ClientKind.APP:
-        return who
+        return replace(who, steps=None if steps is None else frozenset(steps))
     if app is None or app.state != AppState.LIVE:
         return None
     networks = tuple(map(ip_network, app.networks))

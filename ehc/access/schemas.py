@@ -2,14 +2,24 @@
 
 from marshmallow import Schema, fields
 
+from ehc.access import assertions
+
 
 class TokenRequest(Schema):
-    """A form. The credentials may instead be sent as HTTP Basic."""
+    """A form. A secret may instead be sent as HTTP Basic; a client with a key sends an assertion (RFC 7523)."""
 
     grant_type = fields.String(required=True, metadata={"enum": ["client_credentials"]})
     scope = fields.String(metadata={"description": "Space-separated; all of the client's scopes if absent."})
-    client_id = fields.String()
+    client_id = fields.String(metadata={"description": "May be left out beside an assertion."})
     client_secret = fields.String()
+    client_assertion_type = fields.String(metadata={"enum": [assertions.TYPE]})
+    client_assertion = fields.String(
+        metadata={
+            "description": "A JWT signed with ES256: iss and sub are the client_id, aud the issuer or the token endpoint, exp "
+            "at most 5 minutes ahead, jti never used before.",
+            "maxLength": assertions.LONGEST,
+        }
+    )
 
 
 class TokenOut(Schema):

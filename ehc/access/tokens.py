@@ -88,12 +88,13 @@ class Tokens:
 
     def _check(self, token: str) -> _Known:
         client_id, scopes, expires_at = self._verify(token)
+        asked_at = self._timer()  # before we look: what changes while we do is not believed a moment longer
         with self._work() as session:
             caller = clients.by_id(session, client_id)
         if caller is None:
             self._known.pop(token, None)
             raise NotAuthentic
-        known = _Known(replace(caller, scopes=scopes & caller.scopes), expires_at, self._timer())
+        known = _Known(replace(caller, scopes=scopes & caller.scopes), expires_at, asked_at)
         with self._lock:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()

@@ -15,6 +15,7 @@ from ehc.access.app_states import GO_LIVE, RESUME, SUSPEND, AppMove, AppState
 from ehc.access.apps import App, By
 from ehc.callers import Scope
 from ehc.commands.context import Deployment, deployment
+from ehc.crypto.jwk import NotAKey, read_jwk
 
 _BY = click.option("--by", "person", required=True, help="Who does it, for the audit log: a staff number.")
 
@@ -152,10 +153,10 @@ def add_key(place: Deployment, client_id: str, file: Path, person: str) -> None:
     """Add a public key on P-256: a file with one JSON Web Key."""
     try:
         found = orjson.loads(file.read_bytes())
-        jwk = app_keys.read_jwk(found if isinstance(found, dict) else {})
+        jwk = read_jwk(found if isinstance(found, dict) else {})
     except orjson.JSONDecodeError:
         raise click.ClickException("文件不是 JSON。 The file is not JSON.") from None
-    except app_keys.NotAKey as error:
+    except NotAKey as error:
         raise click.ClickException(f"{error.detail.zh} {error.detail.en}") from None
     now = place.clock.now()
     with place.work() as session:

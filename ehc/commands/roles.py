@@ -32,8 +32,8 @@ _NARROW = {
         ("app", "app_key", "client_secret"), _KEPT,
     ),
     **dict.fromkeys(
-        ("card", "client", "department", "family_link", "identity_document", "import_piece", "import_run", "institution",
-         "institution_import", "printed_code", "resident", "signing_key"),
+        ("card", "client", "client_key", "department", "family_link", "identity_document", "import_piece", "import_run",
+         "institution", "institution_import", "printed_code", "resident", "signing_key", "terminal", "terminal_release"),
         _KEPT,
     ),
 }  # fmt: skip

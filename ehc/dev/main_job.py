@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from ehc.codes.images import modules
 from ehc.dev.client import Client
 from ehc.dev.terminal_qr import coloured, draw, photograph, read
-from ehc.issuer.images import modules
 
 PERSON = {
     "name": "张三",

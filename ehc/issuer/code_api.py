@@ -13,6 +13,7 @@ from ehc.callers import Scope
 from ehc.cards import store as cards
 from ehc.cards.models import CardRow
 from ehc.clock import local_day
+from ehc.codes.images import Picture, draw_png, draw_svg
 from ehc.core.tables import channel, sex
 from ehc.errors import EhcError, InvalidValue, Text
 from ehc.issuer import accounts, codes, printing, prints, temporary
@@ -21,7 +22,6 @@ from ehc.issuer.api import account_answer, etag
 from ehc.issuer.code_schemas import CodeIn, CodeOut, JoinIn, PrintQuery, TemporaryIn, TemporaryOut, code_out
 from ehc.issuer.codes import Code
 from ehc.issuer.deps import IssuerDeps
-from ehc.issuer.images import Picture, draw_png, draw_svg
 from ehc.issuer.metrics import CODES
 from ehc.issuer.national_codes import ShownAt
 from ehc.issuer.printing import Layout, draw_pdf

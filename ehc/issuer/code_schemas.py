@@ -5,9 +5,9 @@ from typing import Any
 
 from marshmallow import Schema, fields
 
+from ehc.codes.images import DEFAULT_SIZE, MAX_SIZE, MIN_SIZE, Picture
 from ehc.core.tables import CHANNELS
 from ehc.issuer.codes import Code
-from ehc.issuer.images import DEFAULT_SIZE, MAX_SIZE, MIN_SIZE, Picture
 from ehc.issuer.printing import Layout
 from ehc.issuer.schemas import SEXES, CardOut
 from ehc.web.answers import instant

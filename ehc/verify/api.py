@@ -71,6 +71,7 @@ def verifications_blueprint(deps: VerifyDeps) -> Blueprint:
     )
     def post_verification() -> Response:
         shown = presentation(parsing.body(_SCAN))
+        _require_step(shown)
         if shown.plastic is not None and caller().kind is not ClientKind.TERMINAL:
             raise HttpProblem(403, "terminal-only", _TERMINAL_ONLY)
         if not deps.once.asked():
@@ -81,6 +82,17 @@ def verifications_blueprint(deps: VerifyDeps) -> Blueprint:
         )
 
     return bp
+
+
+def _require_step(shown: Presentation) -> None:
+    """A terminal checks at the steps that it was enrolled for. Known with its token: asks nothing more of the database."""
+    steps = caller().steps
+    if steps is not None and shown.step not in steps:
+        detail = Text(
+            "该终端不得用于此诊疗环节，请更换终端或请管理员调整。",
+            "This terminal may not check at this step. Use another, or have the staff change it.",
+        )
+        raise HttpProblem(403, "step-not-allowed", detail)
 
 
 def history_blueprint(deps: VerifyDeps) -> Blueprint:

@@ -92,13 +92,30 @@ OPERATIONS = [
     *(("POST", f"/v1/admin/apps/{{app_id}}/{path}") for path in ("secrets", "keys")),
     ("DELETE", "/v1/admin/apps/{app_id}/secrets/{secret_id}"),
     ("DELETE", "/v1/admin/apps/{app_id}/keys/{key_id}"),
+    ("POST", "/v1/terminals/enrol"),
+    ("POST", "/v1/terminals/heartbeat"),
+    ("GET", "/v1/terminals/self"),
+    *(("GET", f"/v1/admin/{path}") for path in ("terminals", "terminals/attention", "terminal-releases")),
+    *((method, "/v1/admin/terminals/{terminal_id}") for method in ("GET", "PATCH")),
+    *(("POST", f"/v1/admin/terminals/{{terminal_id}}/{path}") for path in ("block", "unblock", "replace")),
+    *((method, "/v1/admin/terminal-enrolments") for method in ("GET", "POST")),
+    ("POST", "/v1/admin/terminal-enrolments/{enrolment_id}/cancel"),
+    ("POST", "/v1/admin/terminal-releases"),
     *(("GET", path) for path in (*STATUS, "/.well-known/ehc/list-keys")),
 ]
+NOTHING = {("GET", "/v1/terminals/self"), ("GET", "/v1/admin/terminal-releases")}
+"""What takes nothing, so that nothing of it can be wrong."""
+
+
+def _takes_something(method: str, path: str) -> bool:
+    return path.startswith(("/v1", "/oauth")) and (method, path) not in NOTHING
+
+
 CASES = [
     (*operation, mode)
     for operation in OPERATIONS
     for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
-    if mode is GenerationMode.POSITIVE or operation[1].startswith(("/v1", "/oauth"))  # the others take nothing
+    if mode is GenerationMode.POSITIVE or _takes_something(*operation)
 ]
 
 
@@ -194,10 +211,13 @@ def _headers(shared: Service, method: str, path: str) -> dict[str, str]:
         (told,) = (told for *route, _, told in described(shared.flask) if route == [path, method])
         role = next(role for role in (Role.SYSTEM_ADMIN, *Role) if told.right is None or told.right in RIGHTS[role])
         return shared.staff(role).headers
-    who = shared.terminal if path == "/v1/verifications" else shared.app
+    who = shared.terminal if path.startswith(("/v1/verifications", "/v1/terminals")) else shared.app
     return who.headers if path.startswith("/v1") else {}
 
 
 def _for_clients(path: str) -> bool:
-    """Whether a path is for apps, terminals or staff with their tokens; the bank signs instead."""
-    return path.startswith("/v1") and path != "/v1/bank-notices"
+    """Whether a path is for apps, terminals or staff with their tokens; the bank signs instead.
+
+    A terminal has none yet when it enrols.
+    """
+    return path.startswith("/v1") and path not in {"/v1/bank-notices", "/v1/terminals/enrol"}

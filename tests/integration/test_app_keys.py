@@ -13,8 +13,9 @@ from jwt.algorithms import ECAlgorithm
 from sqlalchemy import select
 
 from ehc.access import app_keys
-from ehc.access.app_keys import Jwk, keys_for, read_jwk
+from ehc.access.app_keys import keys_for
 from ehc.access.app_models import AppJwksRow
+from ehc.crypto.jwk import Jwk, read_jwk
 from ehc.outside.public_https import Unfetchable
 from tests.support.apps import Office, public_jwk
 from tests.support.service import Service

@@ -163,6 +163,23 @@ APPS = {
     ("DELETE", f"{_APP}/keys/{{key_id}}"): admin(Right.APPS_WRITE),
 }
 
+_TERMINAL, _TREAD, _TWRITE = "/v1/admin/terminals/{terminal_id}", Right.TERMINALS_READ, Right.TERMINALS_WRITE
+TERMINALS = {
+    ("POST", "/v1/terminals/enrol"): anyone(),
+    ("GET", "/v1/terminals/self"): client(_VERIFY, terminal=200),
+    ("POST", "/v1/terminals/heartbeat"): client(_VERIFY),
+    **{
+        ("GET", f"/v1/admin/{path}"): admin(_TREAD)
+        for path in ("terminals", "terminals/attention", "terminal-enrolments", "terminal-releases")
+    },
+    ("GET", _TERMINAL): admin(_TREAD),
+    ("PATCH", _TERMINAL): admin(_TWRITE),
+    **{("POST", f"{_TERMINAL}/{act}"): admin(_TWRITE) for act in ("block", "unblock", "replace")},
+    ("POST", "/v1/admin/terminal-enrolments"): admin(_TWRITE),
+    ("POST", "/v1/admin/terminal-enrolments/{enrolment_id}/cancel"): admin(_TWRITE),
+    ("POST", "/v1/admin/terminal-releases"): admin(_TWRITE),
+}
+
 _HOOK = "/v1/webhooks/{webhook_id}"
 WEBHOOKS = {
     ("POST", "/v1/webhooks"): client(_CARDS),
