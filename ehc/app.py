@@ -14,8 +14,20 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ehc import audit, log
 from ehc.access import api as access_api
-from ehc.access import roles, staff_session_api, staff_sessions
+from ehc.access import (
+    audit_api,
+    roles,
+    staff_api,
+    staff_login_api,
+    staff_me_api,
+    staff_session_api,
+    staff_sessions,
+)
 from ehc.access.clients import institution_names
+from ehc.access.log_ins import Desk
+from ehc.access.passkeys import Site
+from ehc.access.passwords import Hasher
+from ehc.access.staff_deps import StaffDeps
 from ehc.access.tokens import Names, Tokens
 from ehc.binding import api as binding_api
 from ehc.binding import bank_api, bank_numbers, bank_webhook, blacklist_api, patient_api, plastic_api, statuses
@@ -64,6 +76,7 @@ STATUSES: dict[type[EhcError], int] = {
     **patient_api.STATUSES,
     **plastic_api.STATUSES,
     **bank_api.STATUSES,
+    **staff_login_api.STATUSES,
     roles.RolesApart: 422,
     idempotency.KeyReused: 422,
     idempotency.KeyInProgress: 409,
@@ -195,6 +208,11 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
     authenticate_staff = staff_sessions.authenticator(work, clock)
     admin = staff_session_api.AdminDeps(work, once, clock, keys.sealer, authenticate_staff)
     app.register_blueprint(staff_session_api.staff_session_blueprint(admin))
+    _join_staff(app, settings, admin, Desk(
+        work, keys.secrets.get, clock, Hasher(),
+        Site(settings.webauthn_rp_id, settings.admin_origin, settings.issuer_name),
+        password_days=settings.password_days, demo=settings.demo,
+    ))  # fmt: skip
     app.register_blueprint(issuer_api.cards_blueprint(issuer))
     app.register_blueprint(code_api.codes_blueprint(issuer))
     app.register_blueprint(code_api.temporary_blueprint(issuer))
@@ -218,6 +236,16 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
     notices = bank_webhook.WebhookDeps(work, clock, bank_key(settings))
     app.register_blueprint(bank_webhook.bank_notices_blueprint(notices))
     app.register_blueprint(status.blueprint(about))
+
+
+def _join_staff(app: Flask, settings: Settings, admin: staff_session_api.AdminDeps, desk: Desk) -> None:
+    """Log-in of the staff, their accounts, and what the audit administrator reads."""
+    staff = StaffDeps(admin, desk, settings.proxies)
+    app.register_blueprint(staff_login_api.staff_login_blueprint(staff))
+    app.register_blueprint(staff_login_api.staff_proof_blueprint(staff))
+    app.register_blueprint(staff_me_api.staff_me_blueprint(staff))
+    app.register_blueprint(staff_api.staff_blueprint(staff))
+    app.register_blueprint(audit_api.audit_blueprint(staff))
 
 
 def _require_bins(settings: Settings) -> None:

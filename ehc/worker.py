@@ -36,6 +36,7 @@ from procrastinate.retry import BaseRetryStrategy
 from procrastinate.worker import Worker
 from psycopg_pool import AsyncConnectionPool
 
+from ehc.access.staff_upkeep import PURGES as STAFF_PURGES
 from ehc.binding import bank_accounts, plastic_tasks
 from ehc.binding import tasks as binding_tasks
 from ehc.cards.bindings import END_AT_BANK
@@ -71,7 +72,7 @@ def upkeep(place: Place) -> None:
     """Make the partitions ahead; forget spent codes, old idempotency keys and imports that were given up."""
     with place.work() as session:
         ensure_partitions(session, today=local_day(place.clock.now()))
-    for purge in (purge_spent_codes, purge_keys, purging.purge):
+    for purge in (purge_spent_codes, purge_keys, purging.purge, *STAFF_PURGES):
         until_none(place.work, partial(purge, now=place.clock.now()))
 
 

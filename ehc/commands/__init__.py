@@ -13,6 +13,7 @@ from ehc.commands.family import family
 from ehc.commands.imports import export_people, import_people
 from ehc.commands.jobs import jobs
 from ehc.commands.keys import keys
+from ehc.commands.staff import staff
 from ehc.commands.worker import worker
 
 
@@ -24,5 +25,5 @@ def main() -> None:
 
 for command in (export_people, family, import_people):
     cards.add_command(command)
-for command in (audit, bindings, cards, clients, db, dev, jobs, keys, worker):
+for command in (audit, bindings, cards, clients, db, dev, jobs, keys, staff, worker):
     main.add_command(command)
