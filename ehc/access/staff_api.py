@@ -12,18 +12,18 @@ from ehc.access.staff_acts import locked
 from ehc.access.staff_deps import StaffDeps
 from ehc.access.staff_models import StaffRow
 from ehc.access.staff_schemas import (
-    ConfirmationIn,
-    GrantOut,
-    NameIn,
     NewStaffOut,
-    ReasonIn,
-    ResetIn,
-    ResetOut,
-    RolesIn,
+    RoleGrantOut,
+    StaffConfirmationIn,
     StaffIn,
     StaffListOut,
+    StaffNameIn,
     StaffOut,
-    UnlockOut,
+    StaffReasonIn,
+    StaffResetIn,
+    StaffResetOut,
+    StaffRolesIn,
+    StaffUnlockOut,
     branch_of,
     grant_out,
     staff_out,
@@ -39,11 +39,11 @@ from ehc.web.problems import HttpProblem
 
 _STAFF, _NAME, _REASON, _RESET, _ROLES, _CONFIRMATION, _PAGE = (
     StaffIn(),
-    NameIn(),
-    ReasonIn(),
-    ResetIn(),
-    RolesIn(),
-    ConfirmationIn(),
+    StaffNameIn(),
+    StaffReasonIn(),
+    StaffResetIn(),
+    StaffRolesIn(),
+    StaffConfirmationIn(),
     PageQuery(),
 )
 
@@ -106,7 +106,7 @@ def _add_making(bp: Blueprint, deps: StaffDeps) -> None:
 
     @bp.patch("/<uuid:staff_id>")
     @operation(
-        "Correct a name", body=NameIn, answers={200: StaffOut}, right=Right.STAFF_WRITE, conditional=True,
+        "Correct a name", body=StaffNameIn, answers={200: StaffOut}, right=Right.STAFF_WRITE, conditional=True,
         problems=(404, 412, 428),
     )  # fmt: skip
     def patch_staff(staff_id: UUID) -> Response:
@@ -122,7 +122,7 @@ def _add_making(bp: Blueprint, deps: StaffDeps) -> None:
 
     @bp.post("/<uuid:staff_id>/reset")
     @operation(
-        "Reset a password or second factor", body=ResetIn, answers={200: ResetOut}, right=Right.STAFF_WRITE,
+        "Reset a password or second factor", body=StaffResetIn, answers={200: StaffResetOut}, right=Right.STAFF_WRITE,
         problems=(404, 409),
     )  # fmt: skip
     def post_reset(staff_id: UUID) -> Response:
@@ -149,7 +149,7 @@ def _add_making(bp: Blueprint, deps: StaffDeps) -> None:
 def _add_states(bp: Blueprint, deps: StaffDeps) -> None:
     @bp.post("/<uuid:staff_id>/disable")
     @operation(
-        "Disable an account", body=ReasonIn, answers={200: StaffOut}, right=Right.STAFF_WRITE, problems=(404, 409)
+        "Disable an account", body=StaffReasonIn, answers={200: StaffOut}, right=Right.STAFF_WRITE, problems=(404, 409)
     )
     def post_disable(staff_id: UUID) -> Response:
         """Its sessions end at once."""
@@ -169,7 +169,7 @@ def _add_states(bp: Blueprint, deps: StaffDeps) -> None:
             return _answer(session, deps, row).response()
 
     @bp.post("/<uuid:staff_id>/unlock")
-    @operation("Forget wrong tries", answers={200: UnlockOut}, right=Right.STAFF_WRITE, problems=(404,))
+    @operation("Forget wrong tries", answers={200: StaffUnlockOut}, right=Right.STAFF_WRITE, problems=(404,))
     def post_unlock(staff_id: UUID) -> Response:
         """Hand `device` over: with it the person logs in within half an hour, whatever strangers try meanwhile."""
         require(Right.STAFF_WRITE, fresh=True)
@@ -186,7 +186,9 @@ def _add_states(bp: Blueprint, deps: StaffDeps) -> None:
 
 def _add_roles(bp: Blueprint, deps: StaffDeps) -> None:
     @bp.post("/<uuid:staff_id>/roles")
-    @operation("Propose roles", body=RolesIn, answers={201: GrantOut}, right=Right.STAFF_WRITE, problems=(404, 409))
+    @operation(
+        "Propose roles", body=StaffRolesIn, answers={201: RoleGrantOut}, right=Right.STAFF_WRITE, problems=(404, 409)
+    )
     def post_roles(staff_id: UUID) -> Response:
         """By a system administrator. They take effect when a security administrator has granted them."""
         require(Right.STAFF_WRITE, fresh=True)
@@ -198,7 +200,7 @@ def _add_roles(bp: Blueprint, deps: StaffDeps) -> None:
 
     @bp.post("/<uuid:staff_id>/roles/<uuid:grant_id>/grant")
     @operation(
-        "Grant roles", body=ConfirmationIn, answers={200: StaffOut}, right=Right.ROLES_GRANT, problems=(404, 409)
+        "Grant roles", body=StaffConfirmationIn, answers={200: StaffOut}, right=Right.ROLES_GRANT, problems=(404, 409)
     )
     def post_grant(staff_id: UUID, grant_id: UUID) -> Response:
         """By a security administrator, with the confirmation code that the person themselves told them."""
@@ -217,7 +219,7 @@ def _add_roles(bp: Blueprint, deps: StaffDeps) -> None:
             return _answer(session, deps, row).response()
 
     @bp.post("/<uuid:staff_id>/roles/<uuid:grant_id>/refuse")
-    @operation("Refuse roles", body=ReasonIn, answers={200: StaffOut}, right=Right.ROLES_GRANT, problems=(404,))
+    @operation("Refuse roles", body=StaffReasonIn, answers={200: StaffOut}, right=Right.ROLES_GRANT, problems=(404,))
     def post_refuse(staff_id: UUID, grant_id: UUID) -> Response:
         """By a security administrator."""
         require(Right.ROLES_GRANT, fresh=True)
@@ -228,7 +230,7 @@ def _add_roles(bp: Blueprint, deps: StaffDeps) -> None:
 
     @bp.post("/<uuid:staff_id>/roles/revoke")
     @operation(
-        "Take all roles from somebody", body=ReasonIn, answers={200: StaffOut}, right=Right.ROLES_GRANT,
+        "Take all roles from somebody", body=StaffReasonIn, answers={200: StaffOut}, right=Right.ROLES_GRANT,
         problems=(404, 409),
     )  # fmt: skip
     def post_revoke(staff_id: UUID) -> Response:

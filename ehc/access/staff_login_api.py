@@ -8,7 +8,15 @@ from ehc.access import staff_acts as acts
 from ehc.access import staff_sessions as sessions
 from ehc.access.log_ins import Asked, Opened
 from ehc.access.staff_deps import StaffDeps
-from ehc.access.staff_schemas import ChallengeOut, FreshOut, LogInIn, OpenedOut, ProofIn, SecondFactorOut, shown_of
+from ehc.access.staff_schemas import (
+    FreshOut,
+    StaffSecondFactorOut,
+    StaffChallengeOut,
+    StaffLogInIn,
+    StaffOpenedOut,
+    StaffProofIn,
+    shown_of,
+)
 from ehc.errors import EhcError, Text
 from ehc.web import parsing
 from ehc.web.answers import Answer
@@ -40,7 +48,7 @@ STATUSES: dict[type[EhcError], int] = {
 }
 LOG_INS = Counter("ehc_staff_log_ins", "Log-ins of the staff, by outcome.", ["outcome"])
 
-_LOG_IN, _PROOF = LogInIn(), ProofIn()
+_LOG_IN, _PROOF = StaffLogInIn(), StaffProofIn()
 
 
 def staff_login_blueprint(deps: StaffDeps) -> Blueprint:
@@ -51,8 +59,8 @@ def staff_login_blueprint(deps: StaffDeps) -> Blueprint:
     @bp.post("")
     @operation(
         "Log in as staff",
-        body=LogInIn,
-        answers={201: OpenedOut, 200: SecondFactorOut},
+        body=StaffLogInIn,
+        answers={201: StaffOpenedOut, 200: StaffSecondFactorOut},
         problems=(401, 429),
     )
     def post_session() -> Response:
@@ -78,7 +86,7 @@ def staff_proof_blueprint(deps: StaffDeps) -> Blueprint:
 
     @bp.post("/challenge")
     @operation(
-        "A challenge for the authenticator, for a proof", answers={200: ChallengeOut}, staff=True, problems=(404,)
+        "A challenge for the authenticator, for a proof", answers={200: StaffChallengeOut}, staff=True, problems=(404,)
     )
     def post_challenge() -> Response:
         """For `proof`, with `webauthn`. Good for five minutes, once."""
@@ -90,7 +98,7 @@ def staff_proof_blueprint(deps: StaffDeps) -> Blueprint:
         return Answer(told).response()
 
     @bp.post("/proof")
-    @operation("Prove again who you are", body=ProofIn, answers={200: FreshOut}, staff=True, problems=(429,))
+    @operation("Prove again who you are", body=StaffProofIn, answers={200: FreshOut}, staff=True, problems=(429,))
     def post_proof() -> Response:
         """Dangerous acts are possible for five minutes from now. Five wrong ones end the session."""
         wanted = parsing.body(_PROOF)

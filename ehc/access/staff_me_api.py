@@ -9,12 +9,12 @@ from ehc.access.staff_accounts import name_of
 from ehc.access.staff_deps import StaffDeps
 from ehc.access.staff_login_models import StaffPasskeyRow
 from ehc.access.staff_schemas import (
-    ChallengeOut,
-    MeOut,
     NewPasskeyIn,
     NewPasskeyOut,
-    PasswordIn,
     RecoveryCodesOut,
+    StaffChallengeOut,
+    StaffMeOut,
+    StaffPasswordIn,
     TotpIn,
     TotpOut,
     answered_of,
@@ -24,7 +24,7 @@ from ehc.web.answers import Answer, instant
 from ehc.web.auth import fresh_staff, staff, staff_only
 from ehc.web.openapi import operation
 
-_PASSWORD, _TOTP, _PASSKEY = PasswordIn(), TotpIn(), NewPasskeyIn()
+_PASSWORD, _TOTP, _PASSKEY = StaffPasswordIn(), TotpIn(), NewPasskeyIn()
 
 
 def staff_me_blueprint(deps: StaffDeps) -> Blueprint:
@@ -39,7 +39,7 @@ def staff_me_blueprint(deps: StaffDeps) -> Blueprint:
 
 def _add_account(bp: Blueprint, deps: StaffDeps) -> None:
     @bp.get("")
-    @operation("One's own account", answers={200: MeOut}, staff=True, problems=(404,))
+    @operation("One's own account", answers={200: StaffMeOut}, staff=True, problems=(404,))
     def get_me() -> Response:
         """`confirmation` is what to tell the security administrator who grants roles, face to face."""
         with deps.desk.work() as session:
@@ -57,7 +57,7 @@ def _add_account(bp: Blueprint, deps: StaffDeps) -> None:
         return Answer(body).response()
 
     @bp.post("/password")
-    @operation("Change one's own password", body=PasswordIn, answers={204: None}, staff=True, problems=(404, 429))
+    @operation("Change one's own password", body=StaffPasswordIn, answers={204: None}, staff=True, problems=(404, 429))
     def post_password() -> Response:
         """12 to 128 characters of any kind. Every other session ends."""
         wanted, who = parsing.body(_PASSWORD), staff()
@@ -124,7 +124,7 @@ def _add_totp(bp: Blueprint, deps: StaffDeps) -> None:
 
 def _add_passkeys(bp: Blueprint, deps: StaffDeps) -> None:
     @bp.post("/webauthn")
-    @operation("Begin to add an authenticator", answers={200: ChallengeOut}, staff=True, problems=(404, 409))
+    @operation("Begin to add an authenticator", answers={200: StaffChallengeOut}, staff=True, problems=(404, 409))
     def post_webauthn() -> Response:
         """Give `options` to `navigator.credentials.create`, and its answer to `confirm`, within five minutes."""
         who = fresh_staff()

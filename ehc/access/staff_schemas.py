@@ -46,7 +46,9 @@ def _totp(*, required: bool = False) -> fields.String:
     return fields.String(required=required, validate=six, metadata={"description": "Six digits of the app."})
 
 
-class _ResponseIn(Schema):
+class CredentialResponseIn(Schema):
+    """What the authenticator made, in base64url."""
+
     client_data = _encoded(4096, required=True, key="clientDataJSON")
     authenticator_data = _encoded(4096, key="authenticatorData")
     attestation_object = _encoded(32768, key="attestationObject")
@@ -69,7 +71,7 @@ class CredentialIn(Schema):
         data_key="authenticatorAttachment", allow_none=True, validate=validate.Length(0, 40, error="length")
     )
     client_extension_results = fields.Dict(data_key="clientExtensionResults", keys=fields.String())
-    response = fields.Nested(_ResponseIn, required=True)
+    response = fields.Nested(CredentialResponseIn, required=True)
 
 
 class PasskeyIn(Schema):
@@ -79,7 +81,7 @@ class PasskeyIn(Schema):
     credential = fields.Nested(CredentialIn, required=True)
 
 
-class ProofIn(Schema):
+class StaffProofIn(Schema):
     """The password, and a second factor unless the account has none yet."""
 
     password = _password()
@@ -87,7 +89,7 @@ class ProofIn(Schema):
     webauthn = fields.Nested(PasskeyIn)
 
 
-class LogInIn(ProofIn):
+class StaffLogInIn(StaffProofIn):
     """A log-in. `device` is the token that an earlier log-in on this device gave, or that an unlock gave."""
 
     login = text(1, 200, required=True, about="The login.")
@@ -95,7 +97,7 @@ class LogInIn(ProofIn):
     device = text(1, 100, about="Makes this device one that strangers cannot lock out.")
 
 
-class SecondFactorOut(Schema):
+class StaffSecondFactorOut(Schema):
     """The password is right; send the same again with a second factor."""
 
     second_factor = fields.List(fields.String(), required=True)
@@ -104,7 +106,7 @@ class SecondFactorOut(Schema):
     )
 
 
-class OpenedOut(Schema):
+class StaffOpenedOut(Schema):
     """A session. `token` and `device` are told once."""
 
     token = fields.String(required=True)
@@ -124,7 +126,7 @@ class FreshOut(Schema):
     fresh_seconds = fields.Integer(required=True)
 
 
-class PasswordIn(Schema):
+class StaffPasswordIn(Schema):
     """A change of one's own password."""
 
     password = _password()
@@ -150,7 +152,7 @@ class RecoveryCodesOut(Schema):
     recovery_codes = fields.List(fields.String(), required=True)
 
 
-class ChallengeOut(Schema):
+class StaffChallengeOut(Schema):
     """A challenge, and what the browser is to be given."""
 
     challenge_id = fields.UUID(required=True)
@@ -177,7 +179,7 @@ class NewPasskeyOut(PasskeyOut):
     recovery_codes = fields.List(fields.String(), required=True)
 
 
-class MeOut(Schema):
+class StaffMeOut(Schema):
     """One's own account. `confirmation` is for the security administrator who grants roles, and for nobody else."""
 
     staff_id = fields.UUID(required=True)
@@ -197,19 +199,19 @@ class StaffIn(Schema):
     name = text(1, 60, required=True, about="The person's name.")
 
 
-class NameIn(Schema):
+class StaffNameIn(Schema):
     """A name to correct."""
 
     name = text(1, 60, required=True, about="The person's name.")
 
 
-class ReasonIn(Schema):
+class StaffReasonIn(Schema):
     """Why."""
 
     reason = choice(REASONS, required=True, about="Why.")
 
 
-class ResetIn(Schema):
+class StaffResetIn(Schema):
     """What is to be made new."""
 
     password = fields.Boolean(load_default=False, metadata={"description": "A new first password, told once."})
@@ -218,14 +220,14 @@ class ResetIn(Schema):
     )
 
 
-class BranchIn(Schema):
+class StaffBranchIn(Schema):
     """A part of the tree of institutions; neither for the three administrators."""
 
     region = fields.String(validate=validate.Regexp(r"[0-9]{6}\Z", error="characters"))
     institution_id = fields.UUID()
 
 
-class RolesIn(Schema):
+class StaffRolesIn(Schema):
     """Roles to propose."""
 
     roles = fields.List(
@@ -233,16 +235,16 @@ class RolesIn(Schema):
         required=True,
         validate=validate.Length(1, len(Role), error="length"),
     )
-    branch = fields.Nested(BranchIn, load_default=dict)
+    branch = fields.Nested(StaffBranchIn, load_default=dict)
 
 
-class ConfirmationIn(Schema):
+class StaffConfirmationIn(Schema):
     """What the person whom the roles are for says, face to face."""
 
     confirmation = text(1, 20, required=True, about="The code that their own account shows them.")
 
 
-class GrantOut(Schema):
+class RoleGrantOut(Schema):
     """Roles that wait for a security administrator."""
 
     grant_id = fields.UUID(required=True)
@@ -261,7 +263,7 @@ class StaffOut(Schema):
     state = fields.String(required=True, metadata={"enum": ["live", "disabled"]})
     roles = fields.List(fields.String(), required=True)
     branch = fields.Nested(BranchOut, required=True)
-    proposed = fields.Nested(GrantOut, required=True, allow_none=True)
+    proposed = fields.Nested(RoleGrantOut, required=True, allow_none=True)
     limited = fields.Boolean(required=True)
     created_at = fields.String(required=True)
 
@@ -272,13 +274,13 @@ class NewStaffOut(StaffOut):
     initial_password = fields.String(required=True)
 
 
-class ResetOut(StaffOut):
+class StaffResetOut(StaffOut):
     """An account that was reset; with the password to hand over, told once, if one was made."""
 
     initial_password = fields.String(required=True, allow_none=True)
 
 
-class UnlockOut(Schema):
+class StaffUnlockOut(Schema):
     """A device token to hand over, good for one log-in within half an hour whatever strangers do."""
 
     device = fields.String(required=True)

@@ -171,9 +171,7 @@ def test_an_account_of_the_demo_logs_in_nowhere_else(service: Service, demo: boo
     who = person(service, Role.SYSTEM_ADMIN)
     with service.session() as session:
         session.get_one(StaffRow, who.id).demo = True
-    desk = Desk(
-        unit_of_work(service.engine), lambda: secrets_of(service), service.clock, HASHER, SITE, demo=demo
-    )
+    desk = Desk(unit_of_work(service.engine), lambda: secrets_of(service), service.clock, HASHER, SITE, demo=demo)
     shown = Shown(PASSWORD, totp=who.code())
     if demo:
         assert isinstance(log_ins.log_in(desk, who.login, shown, device=None, source=b"x" * 32), Opened)
@@ -268,7 +266,6 @@ def test_bodies_are_closed_and_bounded(zhang: Person, changes: dict[str, Any], e
 
 def test_too_many_passwords_at_once_wait_or_come_again() -> None:
     hasher = Hasher(at_once=1, waiting=1, patience=0.01)
-    with hasher._place():
-        with pytest.raises(Exception, match="unavailable"):
-            hasher.hash("x" * 12)
+    with hasher._place(), pytest.raises(Exception, match="unavailable"):
+        hasher.hash("x" * 12)
     assert hasher.matches(hasher.hash("x" * 12), "x" * 12)

@@ -75,7 +75,8 @@ def test_a_challenge_waits_for_five_minutes(zhang: Person, key: Authenticator, s
 
 
 @pytest.mark.parametrize(
-    "origin", ["https://ehc.local.evil.example", "http://ehc.local", "https://ehc.local:8443", "https://EHC.local", "null"]
+    "origin",
+    ["https://ehc.local.evil.example", "http://ehc.local", "https://ehc.local:8443", "https://EHC.local", "null"],
 )
 def test_another_origin_is_refused(zhang: Person, key: Authenticator, origin: str) -> None:
     question = asked(zhang)

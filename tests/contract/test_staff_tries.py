@@ -1,4 +1,4 @@
-"""Brute force on log-in, second factor, recovery codes and proofs stops where `ehc/access/tries.py` says, however it is spread."""
+"""Brute force on log-in, second factor, recovery codes and proofs stops where `ehc/access/tries.py` says, also spread."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -108,7 +108,9 @@ def test_an_address_gets_thirty_whoever_it_tries(service: Service, zhang: Person
     assert zhang.try_with().status_code == 201
 
 
-def test_an_address_gets_thirty_also_at_once(service: Service, worker: WorkerMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_gets_thirty_also_at_once(
+    service: Service, worker: WorkerMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("ehc.access.tries.PER_ADDRESS", ((timedelta(minutes=15), 3),))
     flasks = [service.flask, worker(service).flask]
     calls = [
@@ -205,7 +207,9 @@ def test_a_password_change_counts_as_a_proof_and_tells_no_more(zhang: Person, se
     """Also where the new password would be refused: whether the old one is right is told only within the limit."""
     who = zhang.enter()
     for _ in range(4):
-        refused = who.post("/v1/admin/me/password", {"password": "guess-guess-guess", "new_password": "x" * 7 + PASSWORD})
+        refused = who.post(
+            "/v1/admin/me/password", {"password": "guess-guess-guess", "new_password": "x" * 7 + PASSWORD}
+        )
         assert problem(refused) == (403, "proof-refused")
     guess = {"password": PASSWORD, "new_password": PASSWORD}
     assert problem(who.post("/v1/admin/me/password", guess))[0] == 422
@@ -222,7 +226,6 @@ def test_old_tries_are_forgotten(zhang: Person, service: Service) -> None:
     with service.session() as session:
         assert [purge(session, now=service.clock.now()) for purge in PURGES] == [1, 0, 0]
         assert session.scalar(select(func.count()).select_from(StaffTryRow)) == 1
-
 
 
 def test_whoever_is_locked_out_waits_for_nobody(zhang: Person, service: Service) -> None:

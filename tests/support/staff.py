@@ -74,7 +74,9 @@ class Person:
         return StaffApi(self.service.flask.test_client(), self.id, told(answer)["token"])
 
 
-def log_in(flask: Flask, *, address: str = "192.0.2.1", headers: dict[str, str] | None = None, **body: Any) -> TestResponse:
+def log_in(
+    flask: Flask, *, address: str = "192.0.2.1", headers: dict[str, str] | None = None, **body: Any
+) -> TestResponse:
     """A POST to /v1/admin/sessions from an address."""
     sent = {name: value for name, value in body.items() if value is not None}
     return flask.test_client().post(SESSIONS, json=sent, headers=headers, environ_base={"REMOTE_ADDR": address})
@@ -135,7 +137,10 @@ class Authenticator:
         cose = cbor2.dumps({1: 2, 3: -7, -1: 1, -2: numbers.x.to_bytes(32, "big"), -3: numbers.y.to_bytes(32, "big")})
         held = bytes(16) + len(self.credential_id).to_bytes(2, "big") + self.credential_id + cose
         made = {"fmt": "none", "attStmt": {}, "authData": self._data(0x41) + held}
-        response = {"clientDataJSON": encoded(self._client(challenge, kind)), "attestationObject": encoded(cbor2.dumps(made))}
+        response = {
+            "clientDataJSON": encoded(self._client(challenge, kind)),
+            "attestationObject": encoded(cbor2.dumps(made)),
+        }
         return self._credential(response)
 
     def assertion(self, challenge: str, *, kind: str = "webauthn.get", user: bytes | None = None) -> dict[str, Any]:
