@@ -2,10 +2,10 @@
 save the change of a password, which counts tries (`log_ins.as_proved`).
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from ehc.access import log_ins, passkeys, passwords, second_factors, staff_sessions
@@ -55,8 +55,10 @@ def change_password(desk: Desk, who: Staff, current: str, new: str, *, login: st
 def keep(
     session: Session, person: StaffRow, hashed: str, *, must_change: bool, expires_at: datetime | None, now: datetime
 ) -> None:
-    """Make this a person's password; those that are too old to be remembered go."""
+    """Make this a person's password; those that are too old to be remembered go. It is the newest whatever the clocks say."""
     mine = StaffPasswordRow.staff_id == person.id
+    last = session.scalar(select(func.max(StaffPasswordRow.created_at)).where(mine))
+    created_at = now if last is None else max(now, last + timedelta(microseconds=1))
     newest = select(StaffPasswordRow.id).where(mine)
     newest = newest.order_by(StaffPasswordRow.created_at.desc(), StaffPasswordRow.id.desc())
     remembered = newest.limit(passwords.REMEMBERED - 1).scalar_subquery()
@@ -67,7 +69,7 @@ def keep(
         hash=hashed,
         must_change=must_change,
         expires_at=expires_at,
-        created_at=now,
+        created_at=created_at,
     )
     session.add(row)
     session.flush()

@@ -103,7 +103,7 @@ def first_admin(
 ) -> StaffRow:  # fmt: skip
     """The first system, security or audit administrator, with the role in effect. Raises `AdministratorExists`."""
     staff_roles.one_change_at_a_time(session)
-    if session.scalar(select(StaffRow.id).where(StaffRow.roles.any(role.value)).limit(1)) is not None:  # type: ignore[arg-type]
+    if session.scalar(select(StaffRow.id).where(StaffRow.roles.contains([role.value])).limit(1)) is not None:
         detail = Text(
             "已有此类管理员。请由系统管理员建立账户，再由安全管理员授予角色；或用 ehc staff reset 重置。",
             "There is one already. A system administrator makes the account, a security administrator grants the role; "

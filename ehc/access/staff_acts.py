@@ -77,6 +77,14 @@ def locked(session: Session, staff_id: UUID) -> StaffRow:
     return row
 
 
+def found(session: Session, staff_id: UUID) -> StaffRow:
+    """An account, to be read. Raises `NoSuchStaff`."""
+    row = session.get(StaffRow, staff_id)
+    if row is None:
+        raise no_such_staff()
+    return row
+
+
 def require_other(row: StaffRow, by: By) -> None:
     """Raises `OwnAccount` for one's own account."""
     if row.id == by.id:

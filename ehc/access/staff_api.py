@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from ehc.access import staff_accounts, staff_roles
 from ehc.access.staff_accounts import Handed, name_of
-from ehc.access.staff_acts import locked
+from ehc.access.staff_acts import found
 from ehc.access.staff_deps import StaffDeps
 from ehc.access.staff_models import StaffRow
 from ehc.access.staff_schemas import (
@@ -87,7 +87,7 @@ def _add_reading(bp: Blueprint, deps: StaffDeps) -> None:
         """With its ETag, for a `PATCH`."""
         require(Right.STAFF_READ)
         with deps.desk.work() as session:
-            return _answer(session, deps, locked(session, staff_id)).response()
+            return _answer(session, deps, found(session, staff_id)).response()
 
 
 def _add_making(bp: Blueprint, deps: StaffDeps) -> None:

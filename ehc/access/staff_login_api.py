@@ -8,13 +8,13 @@ from ehc.access import staff_acts as acts
 from ehc.access import staff_sessions as sessions
 from ehc.access.log_ins import Asked, Opened
 from ehc.access.staff_deps import StaffDeps
-from ehc.access.staff_schemas import (
+from ehc.access.staff_login_schemas import (
     FreshOut,
-    StaffSecondFactorOut,
     StaffChallengeOut,
     StaffLogInIn,
     StaffOpenedOut,
     StaffProofIn,
+    StaffSecondFactorOut,
     shown_of,
 )
 from ehc.errors import EhcError, Text

@@ -8,7 +8,7 @@ from ehc.access import own_account, passkeys, second_factors, staff_acts, staff_
 from ehc.access.staff_accounts import name_of
 from ehc.access.staff_deps import StaffDeps
 from ehc.access.staff_login_models import StaffPasskeyRow
-from ehc.access.staff_schemas import (
+from ehc.access.staff_login_schemas import (
     NewPasskeyIn,
     NewPasskeyOut,
     RecoveryCodesOut,
@@ -43,7 +43,7 @@ def _add_account(bp: Blueprint, deps: StaffDeps) -> None:
     def get_me() -> Response:
         """`confirmation` is what to tell the security administrator who grants roles, face to face."""
         with deps.desk.work() as session:
-            row, secrets = staff_acts.locked(session, staff().id), deps.desk.secrets()
+            row, secrets = staff_acts.found(session, staff().id), deps.desk.secrets()
             body = {
                 "staff_id": str(row.id),
                 "login": row.login,
@@ -62,7 +62,7 @@ def _add_account(bp: Blueprint, deps: StaffDeps) -> None:
         """12 to 128 characters of any kind. Every other session ends."""
         wanted, who = parsing.body(_PASSWORD), staff()
         with deps.desk.work() as session:
-            login = staff_acts.locked(session, who.id).login
+            login = staff_acts.found(session, who.id).login
         own_account.change_password(
             deps.desk,
             who,

@@ -183,7 +183,7 @@ def require_successor(session: Session, row: StaffRow) -> None:
     """
     for role in set(row.roles) & APART:
         others = StaffRow.id != row.id, StaffRow.disabled_at.is_(None), StaffRow.limited.is_(False)
-        in_role = StaffRow.roles.any(role)  # type: ignore[arg-type]
+        in_role = StaffRow.roles.contains([str(role)])
         if row.disabled_at is None and not session.scalar(select(func.count()).where(*others, in_role)):
             raise LastOfTheirRole(
                 Text(

@@ -27,7 +27,7 @@ _NARROW = {
     "secret_key": "SELECT, INSERT",
     **dict.fromkeys(
         ("card", "client", "family_link", "identity_document", "import_piece", "import_run", "institution",
-         "printed_code", "resident", "signing_key"),
+         "printed_code", "resident", "signing_key", "staff", "staff_grant"),
         _KEPT,
     ),
 }  # fmt: skip

@@ -75,7 +75,12 @@ def test_what_is_wrong_is_not_told(zhang: Person, changes: dict[str, Any]) -> No
 
 
 def test_the_audit_log_says_why_and_holds_no_unknown_login(zhang: Person, service: Service) -> None:
-    for changes in ({"password": "wrong-wrong-wrong"}, {"totp": zhang.wrong_code()}, {"login": "typed.by.mistake"}):
+    wrong_ones: list[dict[str, Any]] = [
+        {"password": "wrong-wrong-wrong"},
+        {"totp": zhang.wrong_code()},
+        {"login": "typed.by.mistake"},
+    ]
+    for changes in wrong_ones:
         zhang.try_with(**changes)
         service.clock.advance(1)
     found = acts(service, "staff.log-in-refused")
