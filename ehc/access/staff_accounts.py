@@ -42,7 +42,7 @@ class StaffState(EhcError):
 class StaffChanged(EhcError):
     """The account changed since it was read."""
 
-    code = "precondition-failed"
+    code = "staff-changed"
 
 
 class AdministratorExists(EhcError):

@@ -322,8 +322,8 @@ def test_a_name_is_corrected_by_whoever_saw_the_account(system: StaffApi) -> Non
     assert problem(system.call("PATCH", path, {"name": "王武"})) == (428, "precondition-required")
     answer = system.call("PATCH", path, {"name": "王武"}, If_Match=tag)
     assert (answer.status_code, told(answer)["name"]) == (200, "王武")
-    assert problem(system.call("PATCH", path, {"name": "王五"}, If_Match=tag)) == (412, "precondition-failed")
-    assert problem(system.call("PATCH", path, {"name": "王五"}, If_Match="*")) == (412, "precondition-failed")
+    assert problem(system.call("PATCH", path, {"name": "王五"}, If_Match=tag)) == (412, "staff-changed")
+    assert problem(system.call("PATCH", path, {"name": "王五"}, If_Match="*")) == (412, "staff-changed")
     assert wrong(system.call("PATCH", path, {"roles": ["clerk"]}, If_Match=tag))[-1] == ("/roles", "unknown-member")
 
 
