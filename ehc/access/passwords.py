@@ -1,7 +1,7 @@
 """Passwords of the staff: argon2id (RFC 9106), what may be one, and how many are computed at the same time.
 
-19 MiB and 2 passes are OWASP's figures for argon2id with one lane. A process computes four at a time, which is 76 MiB, and lets
-twelve more wait for two seconds; whoever comes then is told to come again, so log-ins cannot eat the memory or the threads.
+19 MiB and 2 passes are OWASP's figures for argon2id with one lane. A process computes two at a time, which is 38 MiB, and lets
+fourteen more wait for two seconds; whoever comes then is told to come again, so log-ins cannot eat the memory or the threads.
 """
 
 import unicodedata
@@ -35,8 +35,8 @@ class Hasher:
         *,
         memory_kib: int = 19_456,
         passes: int = 2,
-        at_once: int = 4,
-        waiting: int = 12,
+        at_once: int = 2,
+        waiting: int = 14,
         patience: float = 2.0,
     ) -> None:
         self._argon = PasswordHasher(time_cost=passes, memory_cost=memory_kib, parallelism=1, type=Type.ID)
