@@ -16,12 +16,16 @@ from ehc import audit, log
 from ehc.access import api as access_api
 from ehc.access import (
     app_api,
+    audit_api,
     branches,
     department_api,
     institution_api,
     institution_import_api,
     institution_public_api,
     roles,
+    staff_api,
+    staff_login_api,
+    staff_me_api,
     staff_session_api,
     staff_sessions,
     terminal_admin_api,
@@ -30,6 +34,10 @@ from ehc.access import (
     webhook_api,
 )
 from ehc.access.clients import institution_names
+from ehc.access.log_ins import Desk
+from ehc.access.passkeys import Site
+from ehc.access.passwords import Hasher
+from ehc.access.staff_deps import StaffDeps
 from ehc.access.tokens import Names, Tokens
 from ehc.access.webhook_tasks import poster
 from ehc.binding import api as binding_api
@@ -87,6 +95,7 @@ STATUSES: dict[type[EhcError], int] = {
     **webhook_api.STATUSES,
     **terminal_api.STATUSES,
     branches.NoSuchInstitution: 404,
+    **staff_login_api.STATUSES,
     roles.RolesApart: 422,
     idempotency.KeyReused: 422,
     idempotency.KeyInProgress: 409,
@@ -237,6 +246,11 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
     app.register_blueprint(terminal_admin_api.terminal_admin_blueprint(terminals))
     app.register_blueprint(terminal_admin_api.enrolment_admin_blueprint(terminals))
     app.register_blueprint(terminal_admin_api.release_admin_blueprint(terminals))
+    _join_staff(app, settings, admin, Desk(
+        work, keys.secrets.get, clock, Hasher(),
+        Site(settings.webauthn_rp_id, settings.admin_origin, settings.issuer_name),
+        password_days=settings.password_days, demo=settings.demo,
+    ))  # fmt: skip
     app.register_blueprint(issuer_api.cards_blueprint(issuer))
     app.register_blueprint(code_api.codes_blueprint(issuer))
     app.register_blueprint(code_api.temporary_blueprint(issuer))
@@ -270,6 +284,16 @@ def _limits(settings: Settings) -> Limits:
         terminal=settings.terminal_per_minute,
         institution=settings.institution_per_minute,
     )
+
+
+def _join_staff(app: Flask, settings: Settings, admin: staff_session_api.AdminDeps, desk: Desk) -> None:
+    """Log-in of the staff, their accounts, and what the audit administrator reads."""
+    staff = StaffDeps(admin, desk, settings.trusted_proxies)
+    app.register_blueprint(staff_login_api.staff_login_blueprint(staff))
+    app.register_blueprint(staff_login_api.staff_proof_blueprint(staff))
+    app.register_blueprint(staff_me_api.staff_me_blueprint(staff))
+    app.register_blueprint(staff_api.staff_blueprint(staff))
+    app.register_blueprint(audit_api.audit_blueprint(staff))
 
 
 def _require_bins(settings: Settings) -> None:

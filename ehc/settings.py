@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ehc.cards.states import Level
 from ehc.crypto.wrapping import KeyEncryptingKey
@@ -58,6 +59,9 @@ class Settings:
     terminal_per_minute: int = 1200
     institution_per_minute: int = 60_000
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    admin_origin: str = "https://ehc.local"
+    webauthn_rp_id: str = "ehc.local"
+    password_days: int = 0
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
@@ -101,6 +105,9 @@ class Settings:
                 terminal_per_minute=_count(env.get("EHC_TERMINAL_PER_MINUTE", cls.terminal_per_minute)),
                 institution_per_minute=_count(env.get("EHC_INSTITUTION_PER_MINUTE", cls.institution_per_minute)),
                 trusted_proxies=tuple(map(_network, env.get("EHC_TRUSTED_PROXIES", "").split())),
+                admin_origin=_origin(env.get("EHC_ADMIN_ORIGIN", cls.admin_origin)),
+                webauthn_rp_id=_domain_of(env.get("EHC_ADMIN_ORIGIN", cls.admin_origin), env.get("EHC_WEBAUTHN_RP_ID")),
+                password_days=_within(env.get("EHC_PASSWORD_DAYS", cls.password_days), 0, 3650),
             )
         except ValueError:
             raise SettingsError("an EHC_… variable has a value of the wrong kind; see docs/operations.md") from None
@@ -159,6 +166,24 @@ def _name(text: str) -> str:
     if not (0 < len(text.strip()) <= MAX_ISSUER_NAME and text.isprintable()):
         raise ValueError
     return text.strip()
+
+
+def _origin(text: str) -> str:
+    """The scheme, host and port of pages, as browsers write it. WebAuthn works over TLS only, and on this machine."""
+    parts = urlsplit(text)
+    local = parts.scheme == "http" and parts.hostname == "localhost"
+    if not parts.hostname or (parts.scheme != "https" and not local) or text != f"{parts.scheme}://{parts.netloc}":
+        raise ValueError
+    return text.lower()
+
+
+def _domain_of(origin: str, asked: str | None) -> str:
+    """The domain that authenticators sign for: that of the pages, or one above it."""
+    host = urlsplit(_origin(origin)).hostname or ""
+    domain = (asked or host).lower()
+    if host != domain and not (host.endswith(f".{domain}") and "." in domain):
+        raise ValueError
+    return domain
 
 
 def _file(name: str | None) -> Path | None:

@@ -37,6 +37,7 @@ from procrastinate.worker import Worker
 from psycopg_pool import AsyncConnectionPool
 
 from ehc.access import assertions, enrolments, webhook_tasks
+from ehc.access.staff_upkeep import PURGES as STAFF_PURGES
 from ehc.binding import bank_accounts, plastic_tasks
 from ehc.binding import tasks as binding_tasks
 from ehc.cards.bindings import END_AT_BANK
@@ -82,6 +83,7 @@ def upkeep(place: Place) -> None:
         outbox.purge_deleted,
         assertions.purge,
         enrolments.purge,
+        *STAFF_PURGES,
     ):
         until_none(place.work, partial(purge, now=place.clock.now()))
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from hashlib import sha256
 from secrets import token_urlsafe
+from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
 from ehc import audit
@@ -26,6 +27,8 @@ IDLE = timedelta(minutes=15)
 LONGEST = timedelta(hours=12)
 FRESH = timedelta(minutes=5)
 """How long somebody who has proved who they are may do dangerous things."""
+KEPT = timedelta(days=30)
+"""How long it is known that there was a session. What was done in it, the audit log tells."""
 _NOTED = timedelta(seconds=30)
 
 
@@ -47,10 +50,28 @@ def end_session(session: Session, who: Staff, *, now: datetime) -> None:
     audit.record(session, "staff.logged-out", actor=who.actor, subject=str(who.id), at=now)
 
 
-def end_sessions(session: Session, who: StaffRow, *, now: datetime) -> None:
-    """End every session of a person."""
-    live = StaffSessionRow.staff_id == who.id, StaffSessionRow.ended_at.is_(None)
+def end_sessions(session: Session, who: StaffRow, *, now: datetime, but: UUID | None = None) -> None:
+    """End every session of a person, save one if it is named."""
+    live = [StaffSessionRow.staff_id == who.id, StaffSessionRow.ended_at.is_(None)]
+    if but is not None:
+        live.append(StaffSessionRow.id != but)
     session.execute(update(StaffSessionRow).where(*live).values(ended_at=now))
+
+
+def refresh(session: Session, who: Staff, *, now: datetime) -> None:
+    """Somebody has just proved again who they are: dangerous acts are possible in this session for a while."""
+    live = StaffSessionRow.id == who.session_id, StaffSessionRow.ended_at.is_(None)
+    session.execute(update(StaffSessionRow).where(*live).values(fresh_at=now))
+
+
+def purge(session: Session, *, now: datetime) -> int:
+    """Forget up to 10,000 sessions that began a month ago; returns how many. Call until it returns 0."""
+    old = text("""
+        DELETE FROM staff_session WHERE id IN (
+            SELECT id FROM staff_session WHERE created_at < :before ORDER BY id LIMIT 10000 FOR UPDATE SKIP LOCKED
+        ) RETURNING 1
+    """)
+    return len(session.execute(old, {"before": now - KEPT}).all())
 
 
 def who_is(session: Session, token: str, *, now: datetime) -> Staff:

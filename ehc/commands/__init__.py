@@ -15,6 +15,7 @@ from ehc.commands.imports import export_people, import_people
 from ehc.commands.institutions import institutions
 from ehc.commands.jobs import jobs
 from ehc.commands.keys import keys
+from ehc.commands.staff import staff
 from ehc.commands.terminals import terminals
 from ehc.commands.webhooks import webhooks
 from ehc.commands.worker import worker
@@ -28,5 +29,20 @@ def main() -> None:
 
 for command in (export_people, family, import_people):
     cards.add_command(command)
-for command in (apps, audit, bindings, cards, clients, db, dev, institutions, jobs, keys, terminals, webhooks, worker):
+for command in (
+    apps,
+    audit,
+    bindings,
+    cards,
+    clients,
+    db,
+    dev,
+    institutions,
+    jobs,
+    keys,
+    staff,
+    terminals,
+    webhooks,
+    worker,
+):
     main.add_command(command)

@@ -7,6 +7,7 @@ from functools import partial
 import click
 import flask_migrate
 
+from ehc.access.staff_upkeep import PURGES as STAFF_PURGES
 from ehc.app import create_app, database
 from ehc.clock import local_day
 from ehc.commands import roles
@@ -105,6 +106,8 @@ def make_partitions(place: Deployment) -> list[str]:
 def purge_old(place: Deployment) -> tuple[int, int]:
     """Forget what has had its time; returns how many codes and how many keys."""
     now = place.clock.now()
+    for forget in STAFF_PURGES:
+        until_none(place.work, partial(forget, now=now))
     return until_none(place.work, partial(purge_spent_codes, now=now)), until_none(
         place.work, partial(purge_keys, now=now)
     )

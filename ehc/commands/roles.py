@@ -33,7 +33,8 @@ _NARROW = {
     ),
     **dict.fromkeys(
         ("card", "client", "client_key", "department", "family_link", "identity_document", "import_piece", "import_run",
-         "institution", "institution_import", "printed_code", "resident", "signing_key", "terminal", "terminal_release"),
+         "institution", "institution_import", "printed_code", "resident", "signing_key", "staff", "staff_grant",
+         "terminal", "terminal_release"),
         _KEPT,
     ),
 }  # fmt: skip

@@ -23,6 +23,7 @@ from ehc.dev.process import DevServerError
 from ehc.dev.servers import Servers, environment, running
 from ehc.dev.simulators.launcher import Simulators
 from ehc.dev.worker import WorkerProcess
+from ehc.keystore import secret_keys
 from ehc.outside.signed_http import SetupError
 from ehc.settings import SettingsError
 
@@ -47,7 +48,13 @@ def run() -> None:
         env |= _metrics(VAR)
         server = Granian(env, host=host, port=number, workers=2, log=VAR / "ehc.log")
         worker = WorkerProcess(env, log=VAR / "worker.log")
-        demo = region.prepare(place.work, VAR / "demo.json", base_url=server.url, clock=SystemClock())
+        demo = region.prepare(
+            place.work,
+            VAR / "demo.json",
+            base_url=server.url,
+            clock=SystemClock(),
+            secrets=lambda session: secret_keys.load(session, place.kek),
+        )
         with ExitStack() as stack:
             stack.callback(_say, "已停止 · stopped")
             stack.callback(server.stop)

@@ -1,7 +1,8 @@
-"""The demo region: two hospitals with departments, an app, terminals. Made once; found again at the next start."""
+"""The demo region: two hospitals with departments, an app, terminals, three administrators. Made once, found again later."""
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from ehc.access.models import ClientRow, InstitutionRow
 from ehc.callers import Scope
 from ehc.clock import Clock
 from ehc.db import UnitOfWork
+from ehc.dev.administrators import administrators
+from ehc.keystore.secret_keys import Secrets
 
 HOSPITALS = {"HA": ("43713001911010511A1001", "示范市第一人民医院"), "HB": ("43713002711010511A2101", "示范市中医医院")}
 _REGION = "110105"
@@ -26,8 +29,13 @@ _TERMINALS = {
 }
 
 
-def prepare(work: UnitOfWork, file: Path, *, base_url: str, clock: Clock) -> dict[str, Any]:
-    """The demo's credentials, made where they are missing, and written to `file` for its owner alone."""
+def prepare(
+    work: UnitOfWork, file: Path, *, base_url: str, clock: Clock, secrets: Callable[[Session], Secrets] | None = None
+) -> dict[str, Any]:
+    """The demo's credentials, made where they are missing, and written to `file` for its owner alone.
+
+    With `secrets` also those of three administrators.
+    """
     kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     code, name = HOSPITALS["HA"]
     demo: dict[str, Any] = {"base_url": base_url, "institution": {"code": code, "name": name}}
@@ -37,6 +45,8 @@ def prepare(work: UnitOfWork, file: Path, *, base_url: str, clock: Clock) -> dic
         for role, (owner, terminal_code, title) in _TERMINALS.items():
             made = _terminal(session, kept.get(role, {}), terminal_code, title, owners[owner], clock=clock)
             demo[role] = made | {"terminal_code": terminal_code}
+    if secrets is not None:
+        demo |= administrators(work, kept, clock=clock, secrets=secrets)
     _write_private(file, json.dumps(demo, ensure_ascii=False, indent=2) + "\n")
     return demo
 

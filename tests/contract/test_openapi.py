@@ -101,6 +101,20 @@ OPERATIONS = [
     *((method, "/v1/admin/terminal-enrolments") for method in ("GET", "POST")),
     ("POST", "/v1/admin/terminal-enrolments/{enrolment_id}/cancel"),
     ("POST", "/v1/admin/terminal-releases"),
+    ("POST", "/v1/admin/sessions"),
+    *(("POST", f"/v1/admin/sessions/current/{path}") for path in ("challenge", "proof")),
+    ("GET", "/v1/admin/me"),
+    *(("POST", f"/v1/admin/me/{path}") for path in ("password", "recovery-codes", "totp", "totp/confirm")),
+    *(("POST", f"/v1/admin/me/{path}") for path in ("webauthn", "webauthn/confirm")),
+    *(("DELETE", f"/v1/admin/me/{path}") for path in ("totp", "webauthn/{passkey_id}")),
+    *((method, "/v1/admin/staff") for method in ("GET", "POST")),
+    *((method, "/v1/admin/staff/{staff_id}") for method in ("GET", "PATCH")),
+    *(
+        ("POST", f"/v1/admin/staff/{{staff_id}}/{path}")
+        for path in ("disable", "enable", "reset", "unlock", "roles", "roles/revoke")
+    ),
+    *(("POST", f"/v1/admin/staff/{{staff_id}}/roles/{{grant_id}}/{path}") for path in ("grant", "refuse")),
+    ("GET", "/v1/admin/audit"),
     *(("GET", path) for path in (*STATUS, "/.well-known/ehc/list-keys")),
 ]
 NOTHING = {("GET", "/v1/terminals/self"), ("GET", "/v1/admin/terminal-releases")}
@@ -218,6 +232,6 @@ def _headers(shared: Service, method: str, path: str) -> dict[str, str]:
 def _for_clients(path: str) -> bool:
     """Whether a path is for apps, terminals or staff with their tokens; the bank signs instead.
 
-    A terminal has none yet when it enrols.
+    A terminal has none yet when it enrols, nor has who logs in.
     """
-    return path.startswith("/v1") and path not in {"/v1/bank-notices", "/v1/terminals/enrol"}
+    return path.startswith("/v1") and path not in {"/v1/bank-notices", "/v1/terminals/enrol", "/v1/admin/sessions"}

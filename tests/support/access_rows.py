@@ -180,6 +180,32 @@ TERMINALS = {
     ("POST", "/v1/admin/terminal-releases"): admin(_TWRITE),
 }
 
+_ME, _STAFF = "/v1/admin/me", "/v1/admin/staff/{staff_id}"
+STAFF = {
+    ("POST", "/v1/admin/sessions"): anyone(),
+    **{("POST", f"/v1/admin/sessions/current/{act}"): admin() for act in ("challenge", "proof")},
+    ("GET", _ME): admin(),
+    **{
+        ("POST", f"{_ME}/{act}"): admin()
+        for act in ("password", "recovery-codes", "totp", "totp/confirm", "webauthn", "webauthn/confirm")
+    },
+    ("DELETE", f"{_ME}/totp"): admin(),
+    ("DELETE", f"{_ME}/webauthn/{{passkey_id}}"): admin(),
+    ("GET", "/v1/admin/staff"): admin(Right.STAFF_READ),
+    ("POST", "/v1/admin/staff"): admin(Right.STAFF_WRITE),
+    ("GET", _STAFF): admin(Right.STAFF_READ),
+    ("PATCH", _STAFF): admin(Right.STAFF_WRITE),
+    **{
+        ("POST", f"{_STAFF}/{act}"): admin(Right.STAFF_WRITE)
+        for act in ("reset", "disable", "enable", "unlock", "roles")
+    },
+    **{
+        ("POST", f"{_STAFF}/roles/{act}"): admin(Right.ROLES_GRANT)
+        for act in ("{grant_id}/grant", "{grant_id}/refuse", "revoke")
+    },
+    ("GET", "/v1/admin/audit"): admin(Right.AUDIT_READ),
+}
+
 _HOOK = "/v1/webhooks/{webhook_id}"
 WEBHOOKS = {
     ("POST", "/v1/webhooks"): client(_CARDS),
@@ -210,5 +236,7 @@ ROWS: dict[tuple[str, str], Row] = {
     **WEBHOOKS,
     **INSTITUTIONS,
     **APPS,
+    **TERMINALS,
+    **STAFF,
     **ADMIN,
 }

@@ -170,7 +170,7 @@ class Service:
             row = StaffRow(
                 id=staff_id,
                 login=f"staff-{uuid4().hex[:8]}",
-                name=sealer.seal("李审", "staff.name"),
+                name=sealer.seal("李审", f"staff.name:{staff_id}"),
                 roles=sorted(roles),
                 region=branch.region,
                 institution_id=branch.institution_id,
