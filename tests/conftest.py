@@ -1,15 +1,18 @@
 """Real PostgreSQL and Redis for every test run, a database of its own for every test that asks for one."""
 
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
+from werkzeug.routing import Rule
 
 from ehc.commands.context import Deployment
 from ehc.commands.db import make_partitions, upgrade_tables
@@ -22,14 +25,20 @@ hypothesis.settings.register_profile("ehc", deadline=None, derandomize=True)  # 
 hypothesis.settings.load_profile("ehc")
 
 _TEMPLATE = "ehc_template"
+_MEMORY, _ROOM = Path("/dev/shm"), 3 * 2**30
 _stack = ExitStack()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """The process that starts the run starts the servers, before xdist starts its workers, which inherit the addresses."""
+    _build_addresses_when_asked()
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
-    folder = Path(_stack.enter_context(tempfile.TemporaryDirectory(prefix="ehc tests ", ignore_cleanup_errors=True)))
+    folder = Path(
+        _stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="ehc tests ", dir=_in_memory(), ignore_cleanup_errors=True)
+        )
+    )
     servers = _stack.enter_context(running(folder, durable=False))
     with create_engine(servers.database_url, isolation_level="AUTOCOMMIT", poolclass=NullPool).connect() as connection:
         connection.execute(text(f"DROP DATABASE IF EXISTS {_TEMPLATE}"))
@@ -41,6 +50,27 @@ def pytest_configure(config: pytest.Config) -> None:
     upgrade_tables(place)
     make_partitions(place)
     init_keys(place)
+
+
+def _in_memory() -> str | None:
+    """Where thousands of databases are made and dropped ten times as fast as on a disk; None where there is no room."""
+    try:
+        return str(_MEMORY) if shutil.disk_usage(_MEMORY).free >= _ROOM and os.access(_MEMORY, os.W_OK) else None
+    except OSError:
+        return None
+
+
+def _build_addresses_when_asked() -> None:
+    """Werkzeug compiles for each route two functions that make its address: half the time of starting a service here."""
+    compile_now = Rule._compile_builder
+
+    def compile_later(rule: Rule, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
+        def build(owner: Rule, **values: Any) -> tuple[str, str]:
+            return compile_now(rule, append_unknown)(owner, **values)
+
+        return build
+
+    Rule._compile_builder = compile_later  # type: ignore[method-assign, assignment]  # for the tests' own speed
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -1,0 +1,128 @@
+"""Who may call what: one row for every route, written by hand, so that a route cannot open itself.
+
+A row says which scopes let a client in, or which right lets the staff in, and what the rightful caller and a stranger with
+the same scopes are answered when they send `body`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from ehc.callers import Right, Scope
+
+CARD = "/v1/cards/{card_id}"
+NOBODYS = str(UUID(int=7 << 76 | 2 << 62))
+"""An id of nothing, for the parts of an address below a card."""
+_REASON = {"reason": "测试"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One route. `own` and `other` are statuses; None is any but 401 and 403."""
+
+    scopes: frozenset[Scope] = frozenset()
+    right: Right | None = None
+    anyone: bool = False
+    any_staff: bool = False
+    body: Any = None
+    own: int | None = None
+    other: int | None = None
+    terminal: int | None = None
+    """What a terminal is answered where apps may call as well."""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def anyone() -> Row:
+    """Public, or known by something else than a token."""
+    return Row(anyone=True)
+
+
+def client(*scopes: Scope, **facts: Any) -> Row:
+    """For apps and terminals that have one of these scopes; `facts` are members of `Row`."""
+    return Row(frozenset(scopes), **facts)
+
+
+def admin(right: Right | None = None, body: Any = None) -> Row:
+    """For the staff who have a right; None is for all of them."""
+    return Row(right=right, any_staff=right is None, body=body)
+
+
+_CARDS, _CODES, _VERIFY, _BATCH, _BINDINGS = Scope.CARDS, Scope.CODES, Scope.VERIFY, Scope.BATCH, Scope.BINDINGS
+_BANK, _PLASTIC, _PATIENT = (f"{CARD}/bindings/{kind}" for kind in ("bank-accounts", "plastic-cards", "patient-ids"))
+
+PUBLIC = {
+    ("GET", path): anyone()
+    for path in (
+        "/docs",
+        "/static/web/<path:filename>",
+        "/healthz",
+        "/metrics",
+        "/openapi.json",
+        "/readyz",
+        "/.well-known/ehc/keys",
+        "/.well-known/ehc/keys.cose",
+        "/.well-known/ehc/list-keys",
+    )
+} | {("POST", "/oauth/token"): anyone(), ("POST", "/v1/bank-notices"): anyone()}
+
+CARDS = {
+    ("POST", "/v1/cards"): client(_CARDS),
+    ("GET", CARD): client(_CARDS, own=200, other=404),
+    ("PATCH", CARD): client(_CARDS, body={"address": "新地址"}, headers=(("If-Match", '"1"'),), own=200, other=404),
+    ("POST", f"{CARD}/suspend"): client(_CARDS, body=_REASON, own=200, other=404),
+    ("POST", f"{CARD}/report-loss"): client(_CARDS, body=_REASON, own=200, other=404),
+    ("POST", f"{CARD}/resume"): client(_CARDS, body=_REASON, own=409, other=404),
+    ("POST", f"{CARD}/cancel"): client(_CARDS, body=_REASON, own=200, other=404),
+    ("POST", f"{CARD}/close"): client(_CARDS, body=_REASON),
+    ("POST", f"{CARD}/codes"): client(_CODES, body={}, own=201, other=404),
+    ("POST", f"{CARD}/documents"): client(_CARDS),
+    ("POST", f"{CARD}/consents"): client(_CARDS),
+    ("GET", f"{CARD}/consents"): client(_CARDS, own=200, other=404),
+    ("POST", f"{CARD}/consents/{{consent_id}}/withdraw"): client(_CARDS, body={}, own=404, other=404),
+    ("POST", f"{CARD}/corrections"): client(_CARDS),
+    ("GET", f"{CARD}/corrections"): client(_CARDS, own=200, other=404),
+    ("POST", f"{CARD}/export"): client(_CARDS, body={}, other=404),
+    ("POST", f"{CARD}/family"): client(_CARDS),
+    ("GET", f"{CARD}/family"): client(_CARDS, own=200, other=404),
+    ("POST", f"{CARD}/family/{{link_id}}/end"): client(_CARDS, body=_REASON, own=404, other=404),
+    ("GET", f"{CARD}/access-log"): client(_CARDS, own=200, other=404),
+    ("GET", f"{CARD}/verifications"): client(_CARDS, own=200, other=404),
+    ("GET", f"{CARD}/print"): client(_CODES, other=404),
+    ("POST", "/v1/temporary-cards"): client(_CARDS),
+    ("POST", "/v1/temporary-cards/{card_id}/join"): client(_CARDS),
+    ("POST", "/v1/phone-proofs"): client(_CARDS),
+    ("POST", "/v1/phone-proofs/{proof_id}/confirm"): client(_CARDS, body={"code": "000000"}, own=409, other=409),
+    ("POST", "/v1/imports"): client(_BATCH),
+    ("GET", "/v1/imports/{import_id}"): client(_BATCH, own=404, other=404),
+    ("GET", "/v1/imports/{import_id}/errors"): client(_BATCH, own=404, other=404),
+}
+
+CHECKS = {("POST", "/v1/verifications"): client(_VERIFY), ("GET", "/v1/blacklist"): client(_VERIFY)}
+
+BINDINGS = {
+    ("GET", f"{CARD}/bindings"): client(_BINDINGS, _VERIFY, own=200, other=404, terminal=200),
+    ("POST", _PATIENT): client(_BINDINGS, _VERIFY),
+    ("GET", _PATIENT): client(_BINDINGS, _VERIFY, own=200, other=404, terminal=200),
+    ("DELETE", f"{_PATIENT}/{{binding_id}}"): client(_BINDINGS, _VERIFY, own=404, other=404, terminal=404),
+    ("POST", "/v1/patient-ids/changes"): client(_BINDINGS, _VERIFY),
+    ("POST", _BANK): client(_BINDINGS),
+    ("GET", _BANK): client(_BINDINGS, own=200, other=404),
+    ("GET", f"{_BANK}/{{account_id}}"): client(_BINDINGS, own=404, other=404),
+    ("DELETE", f"{_BANK}/{{account_id}}"): client(_BINDINGS, own=404, other=404),
+    ("POST", f"{_BANK}/{{account_id}}/confirm"): client(_BINDINGS, body={"code": "000000"}, own=409, other=409),
+    ("POST", f"{_BANK}/{{account_id}}/default"): client(_BINDINGS, body={}, own=404, other=404),
+    ("POST", _PLASTIC): client(_VERIFY),
+    ("GET", _PLASTIC): client(_BINDINGS, _VERIFY, own=200, other=404, terminal=200),
+    ("DELETE", f"{_PLASTIC}/{{binding_id}}"): client(_BINDINGS, own=404, other=404),
+    ("POST", f"{_PLASTIC}/{{binding_id}}/report-loss"): client(_BINDINGS, _VERIFY, body=_REASON, own=404, other=404),
+    ("POST", f"{_PLASTIC}/{{binding_id}}/withdraw-loss"): client(_BINDINGS, body={}, own=404, other=404),
+    ("POST", f"{_PLASTIC}/{{binding_id}}/replace"): client(_VERIFY),
+    ("POST", f"{_PLASTIC}/{{binding_id}}/found"): client(_VERIFY),
+}
+
+ADMIN = {
+    ("GET", "/v1/admin/sessions/current"): admin(),
+    ("DELETE", "/v1/admin/sessions/current"): admin(),
+}
+
+ROWS: dict[tuple[str, str], Row] = {**PUBLIC, **CARDS, **CHECKS, **BINDINGS, **ADMIN}
