@@ -14,9 +14,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ehc import audit, log
 from ehc.access import api as access_api
-from ehc.access import roles, staff_session_api, staff_sessions
-from ehc.access.clients import institution_names
+from ehc.access import approvals_api, disclosure_api, roles, staff_session_api, staff_sessions
+from ehc.access.clients import institution_kinds, institution_names
+from ehc.access.explaining import entitled
 from ehc.access.tokens import Names, Tokens
+from ehc.approvals.desk import Desk
+from ehc.approvals.kinds import CARD_CANCELLATION, DISCLOSURE_VERSION, KEY_REVOCATION
 from ehc.binding import api as binding_api
 from ehc.binding import bank_api, bank_numbers, bank_webhook, blacklist_api, patient_api, plastic_api, statuses
 from ehc.binding.deps import BindingDeps
@@ -26,16 +29,18 @@ from ehc.crypto.sealed import Sealer
 from ehc.crypto.sm import self_test
 from ehc.crypto.wrapping import KekError, KeyEncryptingKey
 from ehc.db import Base, UnitOfWork, bound_waits, engine_options, unit_of_work
+from ehc.disclosure import versions
+from ehc.disclosure.table import Table
 from ehc.errors import EhcError
 from ehc.issuer import api as issuer_api
-from ehc.issuer import code_api, family_api, phone_api, rights_api
+from ehc.issuer import code_api, family_api, mass_cancelling, phone_api, rights_api
 from ehc.issuer.batch import api as batch_api
 from ehc.issuer.codes import CodeDesk
 from ehc.issuer.deps import IssuerDeps
 from ehc.issuer.limits import IssueLimit
 from ehc.issuer.national_codes import NationalDesk
 from ehc.issuer.registry import registry_of
-from ehc.keystore import publish, ring, secret_keys, signing_keys
+from ehc.keystore import publish, revoking, ring, secret_keys, signing_keys
 from ehc.keystore.refreshed import Refreshed
 from ehc.keystore.ring import Purpose
 from ehc.keystore.secret_keys import Secrets
@@ -54,6 +59,8 @@ from ehc.web.problems import Problems
 
 STATUSES: dict[type[EhcError], int] = {
     **access_api.STATUSES,
+    **approvals_api.STATUSES,
+    **disclosure_api.STATUSES,
     **issuer_api.STATUSES,
     **batch_api.STATUSES,
     **code_api.STATUSES,
@@ -155,6 +162,7 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
         issuer_name=settings.issuer_name,
         authenticate=tokens.authenticate,
     )
+    rules = Refreshed(lambda: _rules(work))
     verify = verify_api.VerifyDeps(
         work=work,
         once=once,
@@ -165,6 +173,7 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
             sealer=keys.sealer,
             blind_index=lambda: keys.secrets.get().blind_index,
             protection_keys=lambda: keys.secrets.get().protection_keys,
+            rules=rules.get,
             national_seconds=settings.national_seconds,
         ),
         journal=Journal(engine),
@@ -195,6 +204,18 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
     authenticate_staff = staff_sessions.authenticator(work, clock)
     admin = staff_session_api.AdminDeps(work, once, clock, keys.sealer, authenticate_staff)
     app.register_blueprint(staff_session_api.staff_session_blueprint(admin))
+    desk_of_two = Desk(
+        {
+            KEY_REVOCATION: revoking.approval_kind(kek),
+            DISCLOSURE_VERSION: versions.approval_kind(keys.sealer),
+            CARD_CANCELLATION: mass_cancelling.approval_kind(),
+        },
+        keys.sealer,
+        entitled,
+    )
+    approvals = approvals_api.ApprovalDeps(admin, desk_of_two)
+    app.register_blueprint(approvals_api.approvals_blueprint(approvals))
+    app.register_blueprint(disclosure_api.disclosure_blueprint(approvals))
     app.register_blueprint(issuer_api.cards_blueprint(issuer))
     app.register_blueprint(code_api.codes_blueprint(issuer))
     app.register_blueprint(code_api.temporary_blueprint(issuer))
@@ -218,6 +239,11 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
     notices = bank_webhook.WebhookDeps(work, clock, bank_key(settings))
     app.register_blueprint(bank_webhook.bank_notices_blueprint(notices))
     app.register_blueprint(status.blueprint(about))
+
+
+def _rules(work: UnitOfWork) -> Table:
+    with work() as session:
+        return versions.in_force(session, institution_kinds)
 
 
 def _require_bins(settings: Settings) -> None:

@@ -62,6 +62,15 @@ def institution_names(session: Session, ids: set[UUID]) -> dict[UUID, str]:
     return {row.id: row.name for row in rows}
 
 
+def institution_kinds(session: Session) -> dict[UUID, str]:
+    """The kind of each institution that has one, by id."""
+    kind = InstitutionRow.__table__.columns.get("kind")
+    if kind is None:
+        return {}
+    rows = session.execute(select(InstitutionRow.id, kind).where(kind.is_not(None)))
+    return {row[0]: row[1] for row in rows}
+
+
 def add_app(session: Session, *, name: str, scopes: frozenset[Scope], now: datetime) -> Credentials:
     """Add an app: the back end of a mini-program or of a hospital's own app."""
     return _add(session, kind=ClientKind.APP, name=name, scopes=scopes, now=now)
