@@ -78,7 +78,7 @@ class ApprovalOut(Schema):
 class ApprovalsOut(Schema):
     """A page of proposals, the newest first."""
 
-    items = fields.List(fields.Nested(ApprovalOut(exclude=("progress",))), required=True)
+    items = fields.List(fields.Nested(ApprovalOut), required=True)
     next = fields.String(required=True, allow_none=True, metadata={"description": "Cursor of the next page."})
 
 

@@ -122,7 +122,7 @@ def _add_proposals(bp: Blueprint, deps: ApprovalDeps) -> None:
 def _add_decisions(bp: Blueprint, deps: ApprovalDeps) -> None:
     @bp.post("/<uuid:approval_id>/approve")
     @operation("Approve a proposal", answers={200: ApprovalOut}, staff=True, problems=(404, 409))
-    def post_approve(approval_id: UUID) -> Response:
+    def post_approval(approval_id: UUID) -> Response:
         """By somebody else than its proposer, with the same right and a fresh proof. What it says is done with the answer."""
         now = deps.admin.clock.now()
         with deps.admin.work() as session:
@@ -134,7 +134,7 @@ def _add_decisions(bp: Blueprint, deps: ApprovalDeps) -> None:
 
     @bp.post("/<uuid:approval_id>/reject")
     @operation("Turn a proposal down", body=RejectionIn, answers={200: ApprovalOut}, staff=True, problems=(404, 409))
-    def post_reject(approval_id: UUID) -> Response:
+    def post_rejection(approval_id: UUID) -> Response:
         """By somebody else than its proposer, with the same right."""
         who, now, wanted = _ready(), deps.admin.clock.now(), parsing.body(_REJECTION)
         with deps.admin.work() as session:
@@ -144,7 +144,7 @@ def _add_decisions(bp: Blueprint, deps: ApprovalDeps) -> None:
 
     @bp.post("/<uuid:approval_id>/withdraw")
     @operation("Take back one's own proposal", answers={200: ApprovalOut}, staff=True, problems=(404, 409))
-    def post_withdraw(approval_id: UUID) -> Response:
+    def post_withdrawal(approval_id: UUID) -> Response:
         who, now = _ready(), deps.admin.clock.now()
         with deps.admin.work() as session:
             row = deps.desk.withdraw(session, approval_id, who=who, now=now)

@@ -2,6 +2,7 @@
 
 import click
 
+from ehc.commands.approvals import approvals
 from ehc.commands.audit import audit
 from ehc.commands.bindings import bindings
 from ehc.commands.cards import cards
@@ -9,6 +10,7 @@ from ehc.commands.clients import clients
 from ehc.commands.context import Group
 from ehc.commands.db import db
 from ehc.commands.dev import dev
+from ehc.commands.disclosure import disclosure
 from ehc.commands.family import family
 from ehc.commands.imports import export_people, import_people
 from ehc.commands.jobs import jobs
@@ -24,5 +26,5 @@ def main() -> None:
 
 for command in (export_people, family, import_people):
     cards.add_command(command)
-for command in (audit, bindings, cards, clients, db, dev, jobs, keys, worker):
+for command in (approvals, audit, bindings, cards, clients, db, dev, disclosure, jobs, keys, worker):
     main.add_command(command)

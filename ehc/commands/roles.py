@@ -24,10 +24,12 @@ _NARROW = {
     "consent": "SELECT, INSERT, UPDATE (withdrawn_at)",
     "card_alias": "SELECT, INSERT, DELETE",
     "import_error": "SELECT, INSERT",
+    "disclosure_version": "SELECT, INSERT",
+    "disclosure_rule": "SELECT, INSERT",
     "secret_key": "SELECT, INSERT",
     **dict.fromkeys(
         ("card", "client", "family_link", "identity_document", "import_piece", "import_run", "institution",
-         "printed_code", "resident", "signing_key"),
+         "printed_code", "resident", "signing_key", "approval", "mass_cancellation"),
         _KEPT,
     ),
 }  # fmt: skip

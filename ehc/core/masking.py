@@ -41,8 +41,11 @@ def mask_phone(phone: str) -> str:
 
 
 def mask_address(address: str) -> str:
-    """The first 6 characters, which name the city or county, and 6 stars, however long the rest is; 2 of one under 12."""
-    return address[: 6 if len(address) >= 12 else 2] + "******"
+    """The first 6 characters, which name the city or county, then stars up to 12, however long the rest is.
+
+    Of an address under 12 characters the first 2, and stars up to 8.
+    """
+    return address[:6].ljust(12, "*") if len(address) >= 12 else address[:2].ljust(8, "*")
 
 
 def mask_birth_date(birth: str) -> str:

@@ -117,7 +117,7 @@ def verify_code(shown: Presentation, caller: Caller, *, tools: Tools, settle: Ca
     if found.id == visit.id or found.holder is None or _same_rule(found, visit, tools.rules()):
         return found
     # The first scan's record stands for both: a repeat tells nothing that another rule let it tell.
-    return found._replace(told=found.told & frozenset(STATIC_FIELDS))
+    return found._replace(told=frozenset(STATIC_FIELDS if found.told else ()))
 
 
 def _same_rule(first: Settled, again: Visit, rules: Table) -> bool:

@@ -69,6 +69,11 @@ OPERATIONS = [
     ("POST", "/v1/verifications"),
     ("POST", "/oauth/token"),
     *((method, "/v1/admin/sessions/current") for method in ("GET", "DELETE")),
+    *(("GET", f"/v1/admin/approvals{path}") for path in ("", "/{approval_id}")),
+    *(("POST", f"/v1/admin/approvals/{path}") for path in ("key-revocations", "card-cancellations")),
+    *(("POST", f"/v1/admin/approvals/{{approval_id}}/{path}") for path in ("approve", "reject", "withdraw")),
+    *(("GET", f"/v1/admin/disclosure{path}") for path in ("", "/versions", "/diff", "/explain")),
+    ("POST", "/v1/admin/disclosure/proposals"),
     *(("GET", path) for path in (*STATUS, "/.well-known/ehc/list-keys")),
 ]
 CASES = [
