@@ -51,6 +51,12 @@ def decide(who: StaffApi, approval_id: str, how: str = "approve") -> TestRespons
     return who.post(f"{APPROVALS}/{approval_id}/{how}", {"reason": "不同意"} if how == "reject" else None)
 
 
+def deciding(service: Service, who: StaffApi, approval_id: str, how: str = "approve") -> Callable[[], TestResponse]:
+    """A decision to be made later, in a thread."""
+    own = StaffApi(service.client(), who.id, who.token)
+    return lambda: decide(own, approval_id, how)
+
+
 def test_a_key_is_revoked_when_a_second_person_approves_it_and_not_before(service: Service) -> None:
     one, other = pair(service)
     body = key_body(service)
@@ -157,10 +163,7 @@ def test_of_several_who_approve_at_once_one_does(service: Service) -> None:
     approval_id = proposed(one, RULES, table_body())
     others = [service.staff(Role.SECURITY_ADMIN) for _ in range(6)]
 
-    def call(who: StaffApi) -> Callable[[], TestResponse]:
-        return lambda: decide(StaffApi(service.client(), who.id, who.token), approval_id)
-
-    codes = sorted(answer.status_code for answer in at_once(*map(call, others)))
+    codes = sorted(answer.status_code for answer in at_once(*(deciding(service, who, approval_id) for who in others)))
     assert codes == [200, 409, 409, 409, 409, 409]
     assert told(one.get(TABLE))["version"] == 1
 
@@ -170,10 +173,7 @@ def test_approving_and_withdrawing_at_once_is_one_of_them(service: Service) -> N
         one, other = pair(service)
         approval_id = proposed(one, RULES, table_body(told(one.get(TABLE))["version"]))
         before = told(one.get(TABLE))["version"]
-        ends = at_once(
-            lambda one=one, id=approval_id: decide(StaffApi(service.client(), one.id, one.token), id, "withdraw"),
-            lambda other=other, id=approval_id: decide(StaffApi(service.client(), other.id, other.token), id),
-        )
+        ends = at_once(deciding(service, one, approval_id, "withdraw"), deciding(service, other, approval_id))
         assert sorted(answer.status_code for answer in ends) == [200, 409]
         assert told(one.get(TABLE))["version"] == before + (1 if ends[1].status_code == 200 else 0)
 
