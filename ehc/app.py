@@ -14,7 +14,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ehc import audit, log
 from ehc.access import api as access_api
-from ehc.access import approvals_api, disclosure_api, roles, staff_session_api, staff_sessions
+from ehc.access import (
+    approvals_api,
+    department_api,
+    disclosure_api,
+    institution_api,
+    institution_import_api,
+    institution_public_api,
+    roles,
+    staff_session_api,
+    staff_sessions,
+)
 from ehc.access.clients import institution_kinds, institution_names
 from ehc.access.explaining import entitled
 from ehc.access.tokens import Names, Tokens
@@ -59,6 +69,7 @@ from ehc.web.problems import Problems
 
 STATUSES: dict[type[EhcError], int] = {
     **access_api.STATUSES,
+    **institution_api.STATUSES,
     **approvals_api.STATUSES,
     **disclosure_api.STATUSES,
     **issuer_api.STATUSES,
@@ -204,18 +215,11 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
     authenticate_staff = staff_sessions.authenticator(work, clock)
     admin = staff_session_api.AdminDeps(work, once, clock, keys.sealer, authenticate_staff)
     app.register_blueprint(staff_session_api.staff_session_blueprint(admin))
-    desk_of_two = Desk(
-        {
-            KEY_REVOCATION: revoking.approval_kind(kek),
-            DISCLOSURE_VERSION: versions.approval_kind(keys.sealer),
-            CARD_CANCELLATION: mass_cancelling.approval_kind(),
-        },
-        keys.sealer,
-        entitled,
-    )
-    approvals = approvals_api.ApprovalDeps(admin, desk_of_two)
-    app.register_blueprint(approvals_api.approvals_blueprint(approvals))
-    app.register_blueprint(disclosure_api.disclosure_blueprint(approvals))
+    app.register_blueprint(institution_api.institutions_blueprint(admin))
+    app.register_blueprint(institution_import_api.institution_imports_blueprint(admin))
+    app.register_blueprint(department_api.departments_blueprint(admin))
+    app.register_blueprint(institution_public_api.public_institutions_blueprint(work, tokens.authenticate))
+    _register_two_people(app, admin, keys, kek)
     app.register_blueprint(issuer_api.cards_blueprint(issuer))
     app.register_blueprint(code_api.codes_blueprint(issuer))
     app.register_blueprint(code_api.temporary_blueprint(issuer))
@@ -239,6 +243,18 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
     notices = bank_webhook.WebhookDeps(work, clock, bank_key(settings))
     app.register_blueprint(bank_webhook.bank_notices_blueprint(notices))
     app.register_blueprint(status.blueprint(about))
+
+
+def _register_two_people(app: Flask, admin: staff_session_api.AdminDeps, keys: "Keys", kek: KeyEncryptingKey) -> None:
+    """Where two of the staff decide, with what carries out each kind of act."""
+    kinds = {
+        KEY_REVOCATION: revoking.approval_kind(kek),
+        DISCLOSURE_VERSION: versions.approval_kind(keys.sealer),
+        CARD_CANCELLATION: mass_cancelling.approval_kind(),
+    }
+    deps = approvals_api.ApprovalDeps(admin, Desk(kinds, keys.sealer, entitled))
+    app.register_blueprint(approvals_api.approvals_blueprint(deps))
+    app.register_blueprint(disclosure_api.disclosure_blueprint(deps))
 
 
 def _rules(work: UnitOfWork) -> Table:

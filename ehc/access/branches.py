@@ -53,5 +53,10 @@ def require_within(session: Session, branch: Branch, institution_id: UUID) -> In
     wanted = select(InstitutionRow).where(InstitutionRow.id == institution_id, within(branch))
     row = session.scalars(wanted).one_or_none()
     if row is None:
-        raise NoSuchInstitution(Text("没有这个机构。", "There is no such institution."))
+        raise no_such_institution()
     return row
+
+
+def no_such_institution() -> NoSuchInstitution:
+    """What is said of an institution that is elsewhere or nowhere."""
+    return NoSuchInstitution(Text("没有这个机构。", "There is no such institution."))

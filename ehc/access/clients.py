@@ -7,13 +7,17 @@ from hashlib import sha256
 from secrets import token_urlsafe
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
 from ehc import audit
+from ehc.access import institutions
+from ehc.access.institution_models import InstitutionCodeRow
+from ehc.access.institutions import OPERATOR
 from ehc.access.models import ClientRow, InstitutionRow
 from ehc.callers import Caller, ClientKind, Scope
 from ehc.core.ids import uuid7
+from ehc.core.institution_codes import kind_of, read_code
 from ehc.errors import EhcError, Text
 
 
@@ -32,28 +36,28 @@ class Credentials:
 
 
 def add_institution(session: Session, *, code: str, name: str, now: datetime) -> InstitutionRow:
-    """Add an institution (机构). Its code is unique."""
-    row = InstitutionRow(id=uuid7(now), code=code, name=name, created_at=now)
-    session.add(row)
-    session.flush()
-    audit.record(session, "institution.added", actor="operator", subject=str(row.id), at=now)
-    return row
+    """Add an institution (机构) that nobody has placed in a region yet. Raises `CodeInUse`, or `InvalidValue` for its code."""
+    kind = kind_of(code)
+    codes = [(kind, read_code(kind, code))]
+    return institutions.add(session, OPERATOR, name=name, kind="other", region=None, codes=codes, now=now)
 
 
 def allow_static(session: Session, owner: InstitutionRow, allowed: bool, *, now: datetime) -> None:
     """Let printed and other static codes count at an institution, or no longer; from the next check on."""
-    owner.static_allowed = allowed
-    session.flush()
-    facts = {"static_codes": allowed}
-    audit.record(session, "institution.changed", actor="operator", subject=str(owner.id), at=now, facts=facts)
+    institutions.change(session, OPERATOR, owner.id, {"static_allowed": allowed}, version=None, now=now)
 
 
 def institution(session: Session, code: str) -> InstitutionRow:
-    """The institution with this code. Raises `NoSuchClient`."""
+    """The institution known by this code, or else the one that has it now, of whatever kind. Raises `NoSuchClient`."""
     row = session.scalars(select(InstitutionRow).where(InstitutionRow.code == code)).one_or_none()
-    if row is None:
+    if row is not None:
+        return row
+    live = (InstitutionCodeRow.institution_id == InstitutionRow.id) & InstitutionCodeRow.valid_until.is_(None)
+    wanted = select(InstitutionRow).join(InstitutionCodeRow, live).where(InstitutionCodeRow.code == code)
+    found = session.scalars(wanted).unique().all()
+    if len(found) != 1:
         raise NoSuchClient(Text("没有这个机构代码。", "There is no institution with this code."))
-    return row
+    return found[0]
 
 
 def institution_names(session: Session, ids: set[UUID]) -> dict[UUID, str]:
@@ -63,12 +67,8 @@ def institution_names(session: Session, ids: set[UUID]) -> dict[UUID, str]:
 
 
 def institution_kinds(session: Session) -> dict[UUID, str]:
-    """The kind of each institution that has one, by id."""
-    kind = InstitutionRow.__table__.columns.get("kind")
-    if kind is None:
-        return {}
-    rows = session.execute(select(InstitutionRow.id, kind).where(kind.is_not(None)))
-    return {row[0]: row[1] for row in rows}
+    """The kind of each institution, by id."""
+    return {row.id: row.kind for row in session.execute(select(InstitutionRow.id, InstitutionRow.kind))}
 
 
 def add_app(session: Session, *, name: str, scopes: frozenset[Scope], now: datetime) -> Credentials:
@@ -104,19 +104,28 @@ def disable(session: Session, client_id: str, *, now: datetime) -> None:
 
 
 def prove(session: Session, client_id: str, secret: str) -> Caller | None:
-    """The client that knows this secret, unless it is disabled. Takes as long for a client that does not exist."""
+    """The client that knows this secret, unless it may not call. Takes as long for a client that does not exist."""
     if "\x00" in client_id:  # no text column holds one, so no client has such an id
         return None
-    row = session.scalars(select(ClientRow).where(ClientRow.client_id == client_id)).one_or_none()
+    row, state = _found(session, ClientRow.client_id == client_id)
     held = row.secret_hash if row is not None else bytes(32)
     known = hmac.compare_digest(held, _hash(secret))
-    return _caller(row) if known and row is not None and row.disabled_at is None else None
+    return _caller(row, state) if known and row is not None else None
 
 
 def by_id(session: Session, client: UUID) -> Caller | None:
-    """The client, unless it is disabled or gone."""
-    row = session.get(ClientRow, client)
-    return _caller(row) if row is not None and row.disabled_at is None else None
+    """The client, unless it is disabled or gone, or its institution suspended or closed."""
+    row, state = _found(session, ClientRow.id == client)
+    return _caller(row, state) if row is not None else None
+
+
+def _found(session: Session, which: ColumnElement[bool]) -> tuple[ClientRow | None, str | None]:
+    """A client and the state of its institution, in one statement."""
+    wanted = select(ClientRow, InstitutionRow.state).outerjoin(
+        InstitutionRow, InstitutionRow.id == ClientRow.institution_id
+    )
+    found = session.execute(wanted.where(which)).one_or_none()
+    return (found[0], found[1]) if found is not None else (None, None)
 
 
 def _add(
@@ -161,5 +170,8 @@ def _hash(secret: str) -> bytes:
     return sha256(secret.encode()).digest()
 
 
-def _caller(row: ClientRow) -> Caller:
+def _caller(row: ClientRow, state: str | None) -> Caller | None:
+    """The client, unless it may not call; `state` is its institution's."""
+    if row.disabled_at is not None or state not in {None, institutions.LIVE}:
+        return None
     return Caller(row.id, ClientKind(row.kind), frozenset(map(Scope, row.scopes)), row.institution_id)

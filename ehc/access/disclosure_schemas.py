@@ -8,6 +8,7 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 
 from ehc.access.approval_schemas import reason
 from ehc.access.explaining import Explained
+from ehc.access.institutions import KINDS
 from ehc.core.tables import MEDICAL_STEPS, medical_step
 from ehc.disclosure.fields import FORMS, form_of, ordered, word
 from ehc.disclosure.table import Difference, Rule, Scope, Table
@@ -39,10 +40,7 @@ class RuleIn(Schema):
     """A row. Neither an institution nor a kind: every institution. No step: any."""
 
     institution_id = fields.UUID(metadata={"description": "One institution; not together with `kind`."})
-    kind = fields.String(
-        validate=[validate.Length(1, 32, error="length"), validate.Regexp(r"[a-z][a-z0-9-]*\Z", error="characters")],
-        metadata={"description": "A kind of institution, as `hospital`."},
-    )
+    kind = choice(KINDS, about="A kind of institution; not together with `institution_id`.")
     step = choice(_STEPS, about="Medical step: its word or its 6-digit code.")
     fields_ = fields.Nested(FieldsIn, required=True, data_key="fields")
     reason = text(1, 300, required=True, about="Why so much is needed there. No names: it is read by everybody.")

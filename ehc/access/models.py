@@ -11,15 +11,23 @@ from ehc.db import Base
 
 
 class InstitutionRow(Base):
-    """A hospital or other institution. `code` is the outside world's; it can change, so nothing refers to it."""
+    """A hospital or other institution. `code` is the one it was first known by here, and stays: see `InstitutionCodeRow`."""
 
     __tablename__ = "institution"
+    __table_args__ = (CheckConstraint("state IN ('live', 'suspended', 'closed')", name="state"),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     code: Mapped[str] = mapped_column(Text, unique=True)
     name: Mapped[str] = mapped_column(Text)
-    region: Mapped[str | None] = mapped_column(Text, index=True)
+    region: Mapped[str | None] = mapped_column(ForeignKey("region.code"), index=True)
     """Six digits of GB/T 2260; None where nobody has said yet."""
+    kind: Mapped[str] = mapped_column(Text, server_default=text("'other'"), default="other")
+    """One of `ehc.access.institutions.KINDS`."""
+    state: Mapped[str] = mapped_column(Text, server_default=text("'live'"), default="live")
+    """A terminal of one that is not live cannot call."""
+    contacts: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """Sealed JSON: `institution.contacts:{id}`."""
+    version: Mapped[int] = mapped_column(server_default=text("1"), default=1)
     static_allowed: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
     """Whether printed and other static codes (静态码) count here."""
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))

@@ -13,6 +13,7 @@ from ehc.commands.dev import dev
 from ehc.commands.disclosure import disclosure
 from ehc.commands.family import family
 from ehc.commands.imports import export_people, import_people
+from ehc.commands.institutions import institutions
 from ehc.commands.jobs import jobs
 from ehc.commands.keys import keys
 from ehc.commands.worker import worker
@@ -26,5 +27,5 @@ def main() -> None:
 
 for command in (export_people, family, import_people):
     cards.add_command(command)
-for command in (approvals, audit, bindings, cards, clients, db, dev, disclosure, jobs, keys, worker):
+for command in (approvals, audit, bindings, cards, clients, db, dev, disclosure, institutions, jobs, keys, worker):
     main.add_command(command)

@@ -27,9 +27,12 @@ _NARROW = {
     "disclosure_version": "SELECT, INSERT",
     "disclosure_rule": "SELECT, INSERT",
     "secret_key": "SELECT, INSERT",
+    "region": "SELECT",
+    "institution_code": "SELECT, INSERT, UPDATE (valid_until)",
+    "institution_fault": "SELECT, INSERT",
     **dict.fromkeys(
-        ("card", "client", "family_link", "identity_document", "import_piece", "import_run", "institution",
-         "printed_code", "resident", "signing_key", "approval", "mass_cancellation"),
+        ("approval", "card", "client", "department", "family_link", "identity_document", "import_piece", "import_run",
+         "institution", "institution_import", "mass_cancellation", "printed_code", "resident", "signing_key"),
         _KEPT,
     ),
 }  # fmt: skip

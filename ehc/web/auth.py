@@ -44,6 +44,12 @@ def caller() -> Caller:
     return found
 
 
+def whoever() -> Caller | Staff:
+    """The client or person of the staff that the blueprint's check let in."""
+    found: Caller | Staff = g.caller if "caller" in g else g.staff
+    return found
+
+
 def staff_only(authenticate: AuthenticateStaff) -> Callable[[], None]:
     """Lets the staff in, and nobody else. What each route asks of them, `require` says."""
 

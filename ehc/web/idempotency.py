@@ -18,13 +18,13 @@ from sqlalchemy import select, text, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from ehc.callers import Caller
+from ehc.callers import Caller, Staff
 from ehc.clock import Clock
 from ehc.crypto.sealed import Sealer
 from ehc.db import UnitOfWork
 from ehc.errors import EhcError, InvalidValue, Text
 from ehc.web.answers import Answer, json_response
-from ehc.web.auth import caller
+from ehc.web.auth import whoever
 from ehc.web.models import IdempotencyRow
 
 KEPT = timedelta(hours=24)
@@ -73,7 +73,7 @@ class Once:
         """
         if not self.asked():
             return None
-        key, who = _key(), caller()
+        key, who = _key(), whoever()
         mine = (IdempotencyRow.client_id == who.id) & (IdempotencyRow.key == key)
         with self.work() as session:
             kept = session.scalar(select(IdempotencyRow.created_at).where(mine))
@@ -90,7 +90,7 @@ class Once:
             with self.work() as session:
                 answer = act(session)
             return answer.response()
-        key, who = _key(), caller()
+        key, who = _key(), whoever()
         digest = _digest()
         with self.work() as session:
             if not self._claimed(session, who, key, digest):
@@ -99,7 +99,7 @@ class Once:
             self._store(session, who, key, answer)
         return answer.response()
 
-    def _claimed(self, session: Session, who: Caller, key: str, digest: bytes) -> bool:
+    def _claimed(self, session: Session, who: Caller | Staff, key: str, digest: bytes) -> bool:
         now = self.clock.now()
         values = {"client": who.id, "key": key, "hash": digest, "now": now, "expired": now - KEPT}
         try:
@@ -113,13 +113,13 @@ class Once:
                 raise KeyInProgress(detail, retry_after=2) from None
             raise
 
-    def _store(self, session: Session, who: Caller, key: str, answer: Answer) -> None:
+    def _store(self, session: Session, who: Caller | Staff, key: str, answer: Answer) -> None:
         whole = orjson.dumps({"body": answer.body, "headers": dict(answer.headers)}).decode()
         mine = (IdempotencyRow.client_id == who.id) & (IdempotencyRow.key == key)
         sealed = self.sealer().seal(whole, _place(who, key))
         session.execute(update(IdempotencyRow).where(mine).values(status=answer.status, body=sealed))
 
-    def _stored(self, session: Session, who: Caller, key: str, digest: bytes, again: Again | None) -> Response:
+    def _stored(self, session: Session, who: Caller | Staff, key: str, digest: bytes, again: Again | None) -> Response:
         mine = (IdempotencyRow.client_id == who.id) & (IdempotencyRow.key == key)
         row = session.scalars(select(IdempotencyRow).where(mine)).one()
         if row.request_hash != digest or row.body is None or row.status is None:
@@ -173,5 +173,5 @@ def _key() -> str:
     return key
 
 
-def _place(who: Caller, key: str) -> str:
+def _place(who: Caller | Staff, key: str) -> str:
     return f"idempotency.body:{who.id}:{key}"

@@ -27,6 +27,7 @@ CHECKS = [
     checks.negative_data_rejection,
 ]
 CARD = "/v1/cards/{card_id}"
+INSTITUTION = "/v1/admin/institutions/{institution_id}"
 STATUS = ("/healthz", "/readyz", "/.well-known/ehc/keys", "/.well-known/ehc/keys.cose", "/metrics")
 OPERATIONS = [
     ("POST", "/v1/cards"),
@@ -68,6 +69,15 @@ OPERATIONS = [
     ("POST", "/v1/temporary-cards/{card_id}/join"),
     ("POST", "/v1/verifications"),
     ("POST", "/oauth/token"),
+    *(("GET", f"/v1/{path}") for path in ("institutions", "institutions/{institution_id}")),
+    *(("GET", f"/v1/admin/{path}") for path in ("regions", "standard-departments", "institutions")),
+    ("POST", "/v1/admin/institutions"),
+    *((method, INSTITUTION) for method in ("GET", "PATCH")),
+    *(("POST", f"{INSTITUTION}/{path}") for path in ("suspend", "resume", "close", "codes", "codes/{code_id}/end")),
+    *((method, f"{INSTITUTION}/departments") for method in ("GET", "POST")),
+    *((method, f"{INSTITUTION}/departments/{{department_id}}") for method in ("GET", "PATCH", "DELETE")),
+    ("POST", "/v1/admin/institutions/imports"),
+    *(("GET", f"/v1/admin/institutions/imports/{{import_id}}{path}") for path in ("", "/errors")),
     *((method, "/v1/admin/sessions/current") for method in ("GET", "DELETE")),
     *(("GET", f"/v1/admin/approvals{path}") for path in ("", "/{approval_id}")),
     *(("POST", f"/v1/admin/approvals/{path}") for path in ("key-revocations", "card-cancellations")),

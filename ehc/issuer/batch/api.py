@@ -12,9 +12,9 @@ from ehc.cards.states import Level
 from ehc.clock import Clock
 from ehc.crypto.sealed import Sealer
 from ehc.db import UnitOfWork
-from ehc.errors import EhcError, Text
+from ehc.errors import EhcError
 from ehc.files.holding import ImportRuns
-from ehc.files.pieces import ENCODINGS, PIECE_BYTES, BadFile
+from ehc.files.pieces import PIECE_BYTES, BadFile
 from ehc.issuer.batch import runs, uploads
 from ehc.issuer.batch.models import ImportRunRow
 from ehc.issuer.batch.options import Options
@@ -25,8 +25,8 @@ from ehc.issuer.batch.uploads import UploadTooLarge
 from ehc.web import parsing
 from ehc.web.answers import Answer
 from ehc.web.auth import Authenticate, bearer, caller
+from ehc.web.csv_body import csv_encoding
 from ehc.web.openapi import operation
-from ehc.web.problems import HttpProblem
 
 STATUSES: dict[type[EhcError], int] = {
     BadFile: 422,
@@ -38,9 +38,6 @@ STATUSES: dict[type[EhcError], int] = {
 }
 
 _IMPORT, _ERRORS = ImportQuery(), ErrorsQuery()
-_CSV_ONLY = Text(
-    "请以 text/csv 提交，编码为 utf-8 或 gb18030。", "Send the file as text/csv, its charset utf-8 or gb18030."
-)
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,7 @@ def imports_blueprint(deps: ImportDeps) -> Blueprint:
     )
     def post_import() -> Response:
         """The body is a CSV file (`text/csv`). The same file sent again is the same import."""
-        encoding = _encoding()
+        encoding = csv_encoding()
         wanted = parsing.query(_IMPORT)
         request.max_content_length = deps.most_bytes + 1
         client = caller()
@@ -119,10 +116,3 @@ def imports_blueprint(deps: ImportDeps) -> Blueprint:
 def _seen(session: Session, run: ImportRunRow) -> Seen:
     stopped = uploads.has_stopped(session, run)
     return Seen(run, runs.counts(session, run.id), runs.bytes_done(session, run.id), stopped)
-
-
-def _encoding() -> str:
-    charset = request.mimetype_params.get("charset", "utf-8").lower()
-    if request.mimetype != "text/csv" or charset not in ENCODINGS:
-        raise HttpProblem(415, "unsupported-media-type", _CSV_ONLY, headers={"Accept": "text/csv"})
-    return charset
