@@ -113,7 +113,9 @@ def one(session: Session, institution_id: UUID, department_id: UUID) -> Departme
 def of(session: Session, institution_id: UUID) -> Sequence[DepartmentRow]:
     """The live departments of an institution, oldest first."""
     live = DepartmentRow.institution_id == institution_id, DepartmentRow.ended_at.is_(None)
-    return session.scalars(select(DepartmentRow).where(*live).order_by(DepartmentRow.id)).all()
+    return session.scalars(
+        select(DepartmentRow).where(*live).order_by(DepartmentRow.created_at, DepartmentRow.id)
+    ).all()
 
 
 def told(row: DepartmentRow) -> dict[str, Any]:

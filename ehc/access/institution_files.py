@@ -8,7 +8,7 @@ import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
-from typing import NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 from uuid import UUID
 
 from sqlalchemy import select, text, update
@@ -44,8 +44,8 @@ COLUMNS = Columns(
     ),
     required=3,
 )
-MOST_BYTES = 2**20
-"""The largest file that is taken: about 10,000 rows."""
+MOST_BYTES = 256 * 1024
+"""The largest file that a request may bring, since it waits for the end: about 2,800 rows."""
 
 _PIECE = 16 * 1024
 _CODES = {
@@ -120,14 +120,18 @@ def bring(
     encoding: str,
     sealer: Sealer,
     now: Callable[[], datetime],
+    most: int = MOST_BYTES,
 ) -> InstitutionImportRow:
     """Apply what `read(size)` gives, a piece at a time. Raises `BadFile` or `FileTooLarge` before anything is applied."""
-    data = read(MOST_BYTES + 1)
-    while len(data) <= MOST_BYTES and (more := read(MOST_BYTES + 1 - len(data))):
+    data = read(most + 1)
+    while len(data) <= most and (more := read(most + 1 - len(data))):
         data += more
-    if len(data) > MOST_BYTES:
+    if len(data) > most:
         raise FileTooLarge(
-            Text("文件超过 1 MiB，请分成几个文件。", "The file is larger than 1 MiB. Send it in several.")
+            Text(
+                f"文件超过 {most // 1024} KiB，请分成几个文件，或用 ehc institutions import 导入。",
+                f"The file is larger than {most // 1024} KiB. Send it in several, or use `ehc institutions import`.",
+            )
         )
     pieces, cells = _pieces(data, encoding)
     made = InstitutionImportRow(id=uuid7(now()), actor=who.actor, created_at=now())
@@ -167,6 +171,7 @@ def write_faults(session: Session, import_id: UUID, out: TextIO) -> int:
 
 
 Cells = Mapping[str, str]
+Held = dict[tuple[CodeKind, str], UUID]
 
 
 def _pieces(data: bytes, encoding: str) -> tuple[list[list[Record]], Callable[[Record], Cells | None]]:
@@ -204,17 +209,18 @@ def _apply(
     now: datetime,
 ) -> None:
     counts = {"added": 0, "changed": 0, "unchanged": 0, "bad": 0}
+    held = _held(session, [cells[column] for _, cells in rows if cells for column in _CODES if cells[column]])
     for record, cells in rows:
         try:
-            counts[_put(session, who, _read(record, cells), sealer=sealer, now=now)] += 1
+            counts[_put(session, who, _read(record, cells), held, sealer=sealer, now=now)] += 1
         except _Fault as fault:
             session.add(
                 InstitutionFaultRow(import_id=import_id, line=record.line, column=fault.column, reason=fault.reason)
             )
             counts["bad"] += 1
-    row = InstitutionImportRow
-    values = {name: getattr(row, name) + count for name, count in counts.items()}
-    session.execute(update(row).where(row.id == import_id).values(**values))
+    table = InstitutionImportRow
+    values = {name: getattr(table, name) + count for name, count in counts.items()}
+    session.execute(update(table).where(table.id == import_id).values(**values))
 
 
 def _read(record: Record, cells: Cells | None) -> Row:
@@ -244,63 +250,60 @@ def _codes(cells: Cells) -> Iterator[tuple[CodeKind, str]]:
                 raise _Fault(column, error.fields[0].code) from None
 
 
-def _put(session: Session, who: Acting, row: Row, *, sealer: Sealer, now: datetime) -> str:
-    """Make it so; how the row is counted. Raises `_Fault`, and then nothing of the row is done."""
-    held = _held(session, row.codes)
+def _put(session: Session, who: Acting, row: Row, held: Held, *, sealer: Sealer, now: datetime) -> str:
+    """Make it so; how the row is counted. Raises `_Fault`, and then nothing of the row is done.
+
+    `held` says whose codes are, and is told of those that are new. An import ends none.
+    """
+    owners = {held[code] for code in row.codes if code in held}
+    if len(owners) > 1:
+        raise _Fault("", "codes-apart")
     try:
-        with session.begin_nested():
-            if not held:
-                institutions.add(
-                    session,
-                    who,
-                    name=row.name,
-                    kind=row.kind,
-                    region=row.region,
-                    codes=row.codes,
-                    contacts=row.contacts,
-                    sealer=sealer,
-                    now=now,
-                )
-                return "added"
-            if len(set(held.values())) > 1:
-                raise _Fault("", "codes-apart")
-            return _update(session, who, next(iter(held.values())), row, set(held), sealer=sealer, now=now)
+        if owners:
+            return _update(session, who, next(iter(owners)), row, held, sealer=sealer, now=now)
+        made = institutions.add(session, who, **row._asdict(), sealer=sealer, now=now)
     except CodeInUse:
         raise _Fault("", "code-in-use") from None
     except WrongState:
         raise _Fault("", "closed") from None
     except InvalidValue as error:
         raise _Fault("region", error.fields[0].code) from None
+    held.update((code, made.id) for code in row.codes)
+    return "added"
 
 
 def _update(
-    session: Session,
-    who: Acting,
-    institution_id: UUID,
-    row: Row,
-    has: set[tuple[CodeKind, str]],
-    *,
-    sealer: Sealer,
-    now: datetime,
+    session: Session, who: Acting, institution_id: UUID, row: Row, held: Held, *, sealer: Sealer, now: datetime
 ) -> str:
     mine = select(InstitutionRow).where(InstitutionRow.id == institution_id, within(who.branch))
     found = session.scalars(mine).one_or_none()
     if found is None:  # elsewhere: no more is said of it
         raise _Fault("", "code-in-use")
-    before = found.version
-    changes = {"name": row.name, "kind": row.kind, "region": row.region}
+    institutions.require_open(found)
+    changes: dict[str, Any] = {"name": row.name, "kind": row.kind, "region": row.region}
     if row.contacts:
-        changes |= {"contacts": institutions.opened(found, sealer) | row.contacts}  # type: ignore[dict-item]  # one member is a mapping
-    changed = institutions.change(session, who, found.id, changes, version=None, sealer=sealer, now=now)
-    for kind, code in row.codes:
-        if (kind, code) not in has:
+        changes["contacts"] = institutions.opened(found, sealer) | row.contacts
+    added = [code for code in row.codes if code not in held]
+    if not added and _same(found, changes, sealer):
+        return "unchanged"
+    with session.begin_nested():
+        institutions.change(session, who, found.id, changes, version=None, sealer=sealer, now=now)
+        for kind, code in added:
             institution_codes.add(session, who, found.id, kind, code, now=now)
-    return "unchanged" if changed.version == before else "changed"
+    held.update((code, found.id) for code in added)
+    return "changed"
 
 
-def _held(session: Session, codes: Sequence[tuple[CodeKind, str]]) -> dict[tuple[CodeKind, str], UUID]:
-    """Whose the codes are that somebody has now."""
+def _same(row: InstitutionRow, changes: Mapping[str, Any], sealer: Sealer) -> bool:
+    held = {"name": row.name, "kind": row.kind, "region": row.region}
+    if any(held[name] != changes[name] for name in held):
+        return False
+    return "contacts" not in changes or institutions.opened(row, sealer) == changes["contacts"]
+
+
+def _held(session: Session, codes: Sequence[str]) -> Held:
+    """Whose the codes are that somebody has now, as they stand in the file or in capitals."""
+    either = {*codes, *(code.upper() for code in codes)}
     live = InstitutionCodeRow.valid_until.is_(None)
-    wanted = select(InstitutionCodeRow).where(live, InstitutionCodeRow.code.in_([code for _, code in codes]))
-    found = {(CodeKind(row.kind), row.code): row.institution_id for row in session.scalars(wanted)}
-    return {code: found[code] for code in codes if code in found}
+    wanted = select(InstitutionCodeRow).where(live, InstitutionCodeRow.code.in_(either))
+    return {(CodeKind(row.kind), row.code): row.institution_id for row in session.scalars(wanted)}

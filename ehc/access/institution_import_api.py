@@ -30,7 +30,7 @@ def institution_imports_blueprint(deps: AdminDeps) -> Blueprint:
         problems=(413, 415, 422),
     )
     def post_institution_import() -> Response:
-        """The body is a CSV file of at most 1 MiB. Right rows are applied at once; the same file again changes nothing."""
+        """The body is a CSV file of at most 256 KiB. Right rows are applied at once; the same file again changes nothing."""
         who = require(Right.INSTITUTIONS_WRITE)
         encoding = csv_encoding()
         request.max_content_length = institution_files.MOST_BYTES + 1

@@ -6,7 +6,6 @@ from typing import Any
 from marshmallow import Schema, fields, validate
 
 from ehc.access.departments import DEEPEST
-from ehc.access.institution_files import MOST_BYTES
 from ehc.access.institution_models import DepartmentRow, InstitutionCodeRow, InstitutionImportRow, RegionRow
 from ehc.access.institutions import KINDS, STATES
 from ehc.access.models import InstitutionRow
@@ -15,8 +14,6 @@ from ehc.core.masking import mask_name, mask_number
 from ehc.web.answers import instant
 from ehc.web.fields import choice, day, text
 from ehc.web.paging import PageQuery
-
-UPLOAD_LIMIT = f"{MOST_BYTES // 2**20} MiB"
 
 
 def _region(*, about: str, **more: Any) -> fields.String:
@@ -38,14 +35,14 @@ class ContactsIn(Schema):
     address = text(1, 200, about="Where letters go.")
 
 
-class CodeIn(Schema):
+class InstitutionCodeIn(Schema):
     """A code of the outside world."""
 
     kind = choice(list(CodeKind), required=True, about="ws-218 (22), uscc (18), clinic (12 digits) or local.")
     code = _code()
 
 
-class NewCodeIn(CodeIn):
+class NewCodeIn(InstitutionCodeIn):
     """A code that an institution has from a day on."""
 
     valid_from = day(about="Today, where it is left out; never to come.")
@@ -64,7 +61,7 @@ class InstitutionIn(Schema):
     kind = choice(KINDS, required=True, about="The kind of institution.")
     region = _region(required=True, about="Six digits of GB/T 2260.")
     codes = fields.List(
-        fields.Nested(CodeIn),
+        fields.Nested(InstitutionCodeIn),
         required=True,
         validate=validate.Length(1, len(CodeKind), error="length"),
         metadata={"description": "One of a kind; the first is the code it is known by here, for good."},

@@ -22,6 +22,7 @@ from ehc.keystore import secret_keys
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _KIND = click.Choice(list(KINDS))
 _PAGE = 100
+_MOST_BYTES = 16 * 2**20
 
 
 def _contact_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -66,7 +67,9 @@ def list_regions(place: Deployment, parent: str | None) -> None:
 @click.option("--region", required=True, help="Six digits of GB/T 2260.")
 @_contact_options
 @deployment
-def add(place: Deployment, codes: tuple[str, ...], name: str, kind: str, region: str, **contacts: str | None) -> None:
+def add(
+    place: Deployment, /, codes: tuple[str, ...], name: str, kind: str, region: str, **contacts: str | None
+) -> None:
     """Add an institution with its codes; the first is the one it is known by here, for good."""
     read = [(kind_of(code), read_code(kind_of(code), code)) for code in codes]
     with place.work() as session:
@@ -91,7 +94,7 @@ def add(place: Deployment, codes: tuple[str, ...], name: str, kind: str, region:
 @click.option("--region", help="Six digits of GB/T 2260.")
 @_contact_options
 @deployment
-def change(place: Deployment, code: str, **given: Any) -> None:
+def change(place: Deployment, /, code: str, **given: Any) -> None:
     """Change an institution; what is left out stays."""
     with place.work() as session:
         sealer = secret_keys.load(session, place.kek).sealer
@@ -108,7 +111,7 @@ def change(place: Deployment, code: str, **given: Any) -> None:
 @click.option("--state", type=click.Choice(STATES))
 @click.option("--name", help="A part of the name.")
 @deployment
-def list_(place: Deployment, **wanted: str | None) -> None:
+def list_(place: Deployment, /, **wanted: str | None) -> None:
     """List institutions, newest first."""
     if wanted["region"] is not None:
         with place.work() as session:
@@ -163,7 +166,7 @@ for _name in MOVES:
 
 @institutions.command("add-code")
 @click.argument("code")
-@click.argument("kind", type=click.Choice(list(CodeKind)))
+@click.argument("kind", type=click.Choice([str(kind) for kind in CodeKind]))
 @click.argument("new_code")
 @click.option("--from", "valid_from", type=click.DateTime(["%Y-%m-%d"]), help="[default: today]")
 @deployment
@@ -208,7 +211,7 @@ def end_code(place: Deployment, code: str, code_id: UUID, valid_until: Any) -> N
 @click.option("--local-code")
 @click.option("--parent", "parent_id", type=click.UUID)
 @deployment
-def add_department(place: Deployment, code: str, **facts: Any) -> None:
+def add_department(place: Deployment, /, code: str, **facts: Any) -> None:
     """Add a department."""
     _with(
         place,
@@ -225,7 +228,7 @@ def add_department(place: Deployment, code: str, **facts: Any) -> None:
 @click.option("--local-code")
 @click.option("--parent", "parent_id", type=click.UUID)
 @deployment
-def change_department(place: Deployment, code: str, department_id: UUID, **facts: Any) -> None:
+def change_department(place: Deployment, /, code: str, department_id: UUID, **facts: Any) -> None:
     """Change a department; what is left out stays."""
     changes = {name: value for name, value in facts.items() if value is not None}
     _with(
@@ -262,7 +265,9 @@ def import_(place: Deployment, file: Path, errors: Path | None, encoding: str) -
     with place.work() as session:
         sealer = secret_keys.load(session, place.kek).sealer
     read = BytesIO(file.read_bytes()).read
-    row = institution_files.bring(place.work, read, OPERATOR, encoding=encoding, sealer=sealer, now=place.clock.now)
+    row = institution_files.bring(
+        place.work, read, OPERATOR, encoding=encoding, sealer=sealer, now=place.clock.now, most=_MOST_BYTES
+    )
     told = errors or file.with_name(file.name + ".errors.csv")
     with place.work() as session, told.open("w", encoding="utf-8-sig", newline="") as out:
         institution_files.write_faults(session, row.id, out)

@@ -1,4 +1,4 @@
-"""The demo region: two hospitals, an app, terminals. Made once; found again at the next start."""
+"""The demo region: two hospitals with departments, an app, terminals. Made once; found again at the next start."""
 
 import json
 import os
@@ -8,13 +8,17 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ehc.access import clients
+from ehc.access import clients, departments, institutions
+from ehc.access.institutions import OPERATOR
 from ehc.access.models import ClientRow, InstitutionRow
 from ehc.callers import Scope
 from ehc.clock import Clock
 from ehc.db import UnitOfWork
 
 HOSPITALS = {"HA": ("43713001911010511A1001", "示范市第一人民医院"), "HB": ("43713002711010511A2101", "示范市中医医院")}
+_REGION = "110105"
+"""Where the demo lies: as the codes of its hospitals say."""
+_DEPARTMENTS = (("0300", "内科"), ("0400", "外科"), ("0700", "儿科"))
 _APP = "示范健康小程序"
 _TERMINALS = {
     "terminal": ("HA", "HA-WIN-01", "门诊挂号窗口 1"),
@@ -39,11 +43,17 @@ def prepare(work: UnitOfWork, file: Path, *, base_url: str, clock: Clock) -> dic
 
 def _institution(session: Session, code: str, name: str, *, clock: Clock) -> InstitutionRow:
     known = session.scalars(select(InstitutionRow).where(InstitutionRow.code == code)).one_or_none()
-    if known is not None:
+    if known is not None and known.region is not None:
         return known
-    made = clients.add_institution(session, code=code, name=name, now=clock.now())
-    clients.allow_static(session, made, True, now=clock.now())  # so that a printed card can be tried
-    return made
+    now = clock.now()
+    row = known or clients.add_institution(session, code=code, name=name, now=now)
+    # Static codes count, so that a printed card can be tried.
+    facts = {"kind": "hospital", "region": _REGION, "static_allowed": True}
+    institutions.change(session, OPERATOR, row.id, facts, version=None, now=now)
+    for standard_code, title in _DEPARTMENTS:
+        department = {"name": title, "standard_code": standard_code}
+        departments.add(session, OPERATOR, row.id, department, now=now)
+    return row
 
 
 def _app(session: Session, kept: dict[str, str], *, clock: Clock) -> dict[str, str]:

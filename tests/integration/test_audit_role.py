@@ -30,6 +30,8 @@ from tests.integration.audited import act, keyed, live, places, tie
 from tests.integration.test_rights_retention import after, erase
 from tests.integration.test_rights_retention import live as live_and_close
 from tests.support.imports import Imports, csv_bytes, row, written
+from tests.support.institutions import PATH, admin
+from tests.support.institutions import made as institution_made
 from tests.support.loggers import forget_loggers
 from tests.support.service import Api, Service, told
 
@@ -127,6 +129,22 @@ def test_background_work_runs_on_it(confined: Service) -> None:
     run = told(api.get(answer.headers["Location"]))
     assert (run["state"], run["made"], run["known"], run["bad"]) == ("done", 1, 1, 1)
     assert places(confined) == []
+
+
+def test_institutions_are_kept_on_it(confined: Service) -> None:
+    who = admin(confined)
+    found = institution_made(who)
+    path = f"{PATH}/{found['institution_id']}"
+    department = told(who.post(f"{path}/departments", {"name": "内科"}))["department_id"]
+    assert who.call("DELETE", f"{path}/departments/{department}").status_code == 204
+    assert who.post(f"{path}/codes/{found['codes'][0]['code_id']}/end").status_code == 200
+    assert who.post(f"{path}/suspend", {"reason": "检查"}).status_code == 200
+    file = "name,kind,region,local_code\n医院,hospital,370102,A1\n医院,zoo,370102,A2\n".encode()
+    sent = who.http.post(f"{PATH}/imports", data=file, headers=who.headers, content_type="text/csv")
+    assert (told(sent)["added"], told(sent)["bad"]) == (1, 1)
+    assert "region" in refused(confined, "UPDATE region SET name = 'x'")
+    assert "institution_code" in refused(confined, "DELETE FROM institution_code")
+    assert "institution_code" in refused(confined, "UPDATE institution_code SET code = 'x'")
 
 
 def test_whole_provinces_come_and_go_on_it(app_url: str, tmp_path: Path) -> None:
