@@ -16,9 +16,11 @@ from ehc import audit, log
 from ehc.access import api as access_api
 from ehc.access import (
     app_api,
+    approvals_api,
     audit_api,
     branches,
     department_api,
+    disclosure_api,
     institution_api,
     institution_import_api,
     institution_public_api,
@@ -33,13 +35,16 @@ from ehc.access import (
     webhook_admin_api,
     webhook_api,
 )
-from ehc.access.clients import institution_names
-from ehc.access.log_ins import Desk
+from ehc.access.clients import institution_kinds, institution_names
+from ehc.access.explaining import entitled
+from ehc.access.log_ins import Desk as LogInDesk
 from ehc.access.passkeys import Site
 from ehc.access.passwords import Hasher
 from ehc.access.staff_deps import StaffDeps
 from ehc.access.tokens import Names, Tokens
 from ehc.access.webhook_tasks import poster
+from ehc.approvals.desk import Desk
+from ehc.approvals.kinds import CARD_CANCELLATION, DISCLOSURE_VERSION, KEY_REVOCATION
 from ehc.binding import api as binding_api
 from ehc.binding import bank_api, bank_numbers, bank_webhook, blacklist_api, patient_api, plastic_api, statuses
 from ehc.binding.deps import BindingDeps
@@ -49,16 +54,18 @@ from ehc.crypto.sealed import Sealer
 from ehc.crypto.sm import self_test
 from ehc.crypto.wrapping import KekError, KeyEncryptingKey
 from ehc.db import Base, UnitOfWork, bound_waits, engine_options, unit_of_work
+from ehc.disclosure import versions
+from ehc.disclosure.table import Table
 from ehc.errors import EhcError
 from ehc.issuer import api as issuer_api
-from ehc.issuer import code_api, family_api, phone_api, rights_api
+from ehc.issuer import code_api, family_api, mass_cancelling, phone_api, rights_api
 from ehc.issuer.batch import api as batch_api
 from ehc.issuer.codes import CodeDesk
 from ehc.issuer.deps import IssuerDeps
 from ehc.issuer.limits import IssueLimit
 from ehc.issuer.national_codes import NationalDesk
 from ehc.issuer.registry import registry_of
-from ehc.keystore import publish, ring, secret_keys, signing_keys
+from ehc.keystore import publish, revoking, ring, secret_keys, signing_keys
 from ehc.keystore.refreshed import Refreshed
 from ehc.keystore.ring import Purpose
 from ehc.keystore.secret_keys import Secrets
@@ -82,6 +89,8 @@ STATUSES: dict[type[EhcError], int] = {
     **access_api.STATUSES,
     **institution_api.STATUSES,
     **app_api.STATUSES,
+    **approvals_api.STATUSES,
+    **disclosure_api.STATUSES,
     **issuer_api.STATUSES,
     **batch_api.STATUSES,
     **code_api.STATUSES,
@@ -190,6 +199,7 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
         issuer_name=settings.issuer_name,
         authenticate=authenticate,
     )
+    rules = Refreshed(lambda: _rules(work))
     verify = verify_api.VerifyDeps(
         work=work,
         once=once,
@@ -200,6 +210,7 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
             sealer=keys.sealer,
             blind_index=lambda: keys.of_caller().blind_index,
             protection_keys=lambda: keys.secrets.get().protection_keys,
+            rules=rules.get,
             national_seconds=settings.national_seconds,
         ),
         journal=Journal(engine),
@@ -246,11 +257,12 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
     app.register_blueprint(terminal_admin_api.terminal_admin_blueprint(terminals))
     app.register_blueprint(terminal_admin_api.enrolment_admin_blueprint(terminals))
     app.register_blueprint(terminal_admin_api.release_admin_blueprint(terminals))
-    _join_staff(app, settings, admin, Desk(
+    _join_staff(app, settings, admin, LogInDesk(
         work, keys.secrets.get, clock, Hasher(),
         Site(settings.webauthn_rp_id, settings.admin_origin, settings.issuer_name),
         password_days=settings.password_days, demo=settings.demo,
     ))  # fmt: skip
+    _register_two_people(app, admin, keys, kek)
     app.register_blueprint(issuer_api.cards_blueprint(issuer))
     app.register_blueprint(code_api.codes_blueprint(issuer))
     app.register_blueprint(code_api.temporary_blueprint(issuer))
@@ -286,7 +298,7 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _join_staff(app: Flask, settings: Settings, admin: staff_session_api.AdminDeps, desk: Desk) -> None:
+def _join_staff(app: Flask, settings: Settings, admin: staff_session_api.AdminDeps, desk: LogInDesk) -> None:
     """Log-in of the staff, their accounts, and what the audit administrator reads."""
     staff = StaffDeps(admin, desk, settings.trusted_proxies)
     app.register_blueprint(staff_login_api.staff_login_blueprint(staff))
@@ -294,6 +306,23 @@ def _join_staff(app: Flask, settings: Settings, admin: staff_session_api.AdminDe
     app.register_blueprint(staff_me_api.staff_me_blueprint(staff))
     app.register_blueprint(staff_api.staff_blueprint(staff))
     app.register_blueprint(audit_api.audit_blueprint(staff))
+
+
+def _register_two_people(app: Flask, admin: staff_session_api.AdminDeps, keys: "Keys", kek: KeyEncryptingKey) -> None:
+    """Where two of the staff decide, with what carries out each kind of act."""
+    kinds = {
+        KEY_REVOCATION: revoking.approval_kind(kek),
+        DISCLOSURE_VERSION: versions.approval_kind(keys.sealer),
+        CARD_CANCELLATION: mass_cancelling.approval_kind(),
+    }
+    deps = approvals_api.ApprovalDeps(admin, Desk(kinds, keys.sealer, entitled))
+    app.register_blueprint(approvals_api.approvals_blueprint(deps))
+    app.register_blueprint(disclosure_api.disclosure_blueprint(deps))
+
+
+def _rules(work: UnitOfWork) -> Table:
+    with work() as session:
+        return versions.in_force(session, institution_kinds)
 
 
 def _require_bins(settings: Settings) -> None:

@@ -43,7 +43,7 @@ from ehc.binding import tasks as binding_tasks
 from ehc.cards.bindings import END_AT_BANK
 from ehc.clock import local_day
 from ehc.db import engine_options, until_none
-from ehc.issuer import proofs, tasks
+from ehc.issuer import mass_cancelling, proofs, tasks
 from ehc.issuer.batch import purging, uploads
 from ehc.issuer.batch import tasks as batch_tasks
 from ehc.jobs import Task, take_up_stalled
@@ -106,6 +106,7 @@ TASKS: tuple[Task, ...] = (
     Task("audit.tie", tie_audit, every="17 * * * *"),
     Task(proofs.RETRY, tasks.retry_proof, attempts=30, longest_wait=900, priority=1),
     Task(uploads.TASK, batch_tasks.run_import),
+    Task(mass_cancelling.TASK, tasks.cancel_many),
     Task("issuer.sweep-proofs", tasks.sweep_proofs, every="*/5 * * * *", longest_wait=300),
     Task("issuer.pull-deaths", tasks.pull_deaths, every="*/10 * * * *", longest_wait=300),
     Task(bank_accounts.SETTLE, binding_tasks.settle_at_bank, attempts=30, longest_wait=900, priority=1),

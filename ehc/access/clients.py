@@ -67,6 +67,11 @@ def institution_names(session: Session, ids: set[UUID]) -> dict[UUID, str]:
     return {row.id: row.name for row in rows}
 
 
+def institution_kinds(session: Session) -> dict[UUID, str]:
+    """The kind of each institution, by id."""
+    return {row.id: row.kind for row in session.execute(select(InstitutionRow.id, InstitutionRow.kind))}
+
+
 def add_app(
     session: Session, *, name: str, scopes: frozenset[Scope], now: datetime, sandbox: bool = False
 ) -> Credentials:

@@ -2,6 +2,7 @@
 
 import click
 
+from ehc.commands.approvals import approvals
 from ehc.commands.apps import apps
 from ehc.commands.audit import audit
 from ehc.commands.bindings import bindings
@@ -10,6 +11,7 @@ from ehc.commands.clients import clients
 from ehc.commands.context import Group
 from ehc.commands.db import db
 from ehc.commands.dev import dev
+from ehc.commands.disclosure import disclosure
 from ehc.commands.family import family
 from ehc.commands.imports import export_people, import_people
 from ehc.commands.institutions import institutions
@@ -30,6 +32,7 @@ def main() -> None:
 for command in (export_people, family, import_people):
     cards.add_command(command)
 for command in (
+    approvals,
     apps,
     audit,
     bindings,
@@ -37,6 +40,7 @@ for command in (
     clients,
     db,
     dev,
+    disclosure,
     institutions,
     jobs,
     keys,

@@ -24,6 +24,8 @@ _NARROW = {
     "consent": "SELECT, INSERT, UPDATE (withdrawn_at)",
     "card_alias": "SELECT, INSERT, DELETE",
     "import_error": "SELECT, INSERT",
+    "disclosure_version": "SELECT, INSERT",
+    "disclosure_rule": "SELECT, INSERT",
     "secret_key": "SELECT, INSERT",
     "region": "SELECT",
     "institution_code": "SELECT, INSERT, UPDATE (valid_until)",
@@ -32,9 +34,9 @@ _NARROW = {
         ("app", "app_key", "client_secret"), _KEPT,
     ),
     **dict.fromkeys(
-        ("card", "client", "client_key", "department", "family_link", "identity_document", "import_piece", "import_run",
-         "institution", "institution_import", "printed_code", "resident", "signing_key", "staff", "staff_grant",
-         "terminal", "terminal_release"),
+        ("approval", "card", "client", "client_key", "department", "family_link", "identity_document", "import_piece",
+         "import_run", "institution", "institution_import", "mass_cancellation", "printed_code", "resident", "signing_key",
+         "staff", "staff_grant", "terminal", "terminal_release"),
         _KEPT,
     ),
 }  # fmt: skip

@@ -40,6 +40,19 @@ def mask_phone(phone: str) -> str:
     return phone[:head] + "*" * (len(phone) - head - tail) + phone[len(phone) - tail :]
 
 
+def mask_address(address: str) -> str:
+    """The first 6 characters, which name the city or county, then stars up to 12, however long the rest is.
+
+    Of an address under 12 characters the first 2, and stars up to 8.
+    """
+    return address[:6].ljust(12, "*") if len(address) >= 12 else address[:2].ljust(8, "*")
+
+
+def mask_birth_date(birth: str) -> str:
+    """The year of a date written `YYYY-MM-DD`."""
+    return birth[:4] + "-**-**"
+
+
 def age_on(birth: date, today: date) -> int:
     """Whole years of age (周岁). Who is born on 29 February turns a year older on 1 March of a common year.
 

@@ -5,7 +5,7 @@ from functools import cache, partial
 from uuid import UUID
 
 from ehc.db import until_none
-from ehc.issuer import deaths, majority, national_codes, phone_proofs, proofs, retention, temporary
+from ehc.issuer import deaths, majority, mass_cancelling, national_codes, phone_proofs, proofs, retention, temporary
 from ehc.issuer.registry import Registry, registry_of
 from ehc.outside.identity_authority import HttpIdentityAuthority
 from ehc.parties import identity_authority
@@ -41,6 +41,12 @@ def pull_deaths(place: Place) -> None:
     more = authority is not None
     while authority is not None and more:
         more = deaths.pull(authority, work=place.work, secrets=place.secrets(), now=place.clock.now())
+
+
+def cancel_many(place: Place, approval_id: str) -> None:
+    """Cancel the cards of a list that two people decided on, as far as that is not done."""
+    step = partial(mass_cancelling.cancel_next, approval_id=UUID(approval_id), secrets=place.secrets())
+    until_none(place.work, lambda session: step(session, now=place.clock.now()))
 
 
 def end_what_is_over(place: Place) -> None:

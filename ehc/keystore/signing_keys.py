@@ -1,7 +1,9 @@
 """Private side of the signing keys: making, rotating and revoking them, and the signers that hold them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlalchemy import or_, select, update
@@ -17,6 +19,10 @@ from ehc.keystore.ring import KeyState, Purpose, public_key, signing_keys, state
 
 HEAD_START = timedelta(seconds=60)
 """How long a new key is pending: every worker reloads within 30 s, so all know it before it signs."""
+
+
+OPERATOR = "operator"
+"""Whoever has the machine, in the audit log."""
 
 
 class NoSuchKey(EhcError):
@@ -40,7 +46,15 @@ class DatedSigner:
     until: datetime | None
 
 
-def create(session: Session, kek: KeyEncryptingKey, purpose: Purpose, *, signs_from: datetime, now: datetime) -> KeyId:
+def create(
+    session: Session,
+    kek: KeyEncryptingKey,
+    purpose: Purpose,
+    *,
+    signs_from: datetime,
+    now: datetime,
+    actor: str = OPERATOR,
+) -> KeyId:
     """Make and store a key pair; returns its id. Does not retire any other."""
     signer = SoftwareSigner.generate()
     row = SigningKeyRow(
@@ -52,7 +66,7 @@ def create(session: Session, kek: KeyEncryptingKey, purpose: Purpose, *, signs_f
     )
     session.add(row)
     session.flush()
-    audit.record(session, "key.created", actor="operator", subject=signer.key_id.hex(), at=now)
+    audit.record(session, "key.created", actor=actor, subject=signer.key_id.hex(), at=now)
     return signer.key_id
 
 
@@ -70,7 +84,15 @@ def rotate(
     return create(session, kek, purpose, signs_from=takes_over, now=now)
 
 
-def revoke(session: Session, kek: KeyEncryptingKey, key_id: KeyId, *, now: datetime) -> KeyId | None:
+def revoke(
+    session: Session,
+    kek: KeyEncryptingKey,
+    key_id: KeyId,
+    *,
+    now: datetime,
+    actor: str = OPERATOR,
+    facts: Mapping[str, Any] | None = None,
+) -> KeyId | None:
     """Stop a key at once. If nothing else signs, a successor starts at once: its id is returned. Raises `NoSuchKey`."""
     revoked = session.execute(
         update(SigningKeyRow)
@@ -79,13 +101,26 @@ def revoke(session: Session, kek: KeyEncryptingKey, key_id: KeyId, *, now: datet
         .returning(SigningKeyRow.purpose)
     ).scalar_one_or_none()
     if revoked is None:
-        raise NoSuchKey(Text("没有这个密钥，或已吊销。", "There is no such key, or it is revoked already."))
-    audit.record(session, "key.revoked", actor="operator", subject=key_id.hex(), at=now)
+        raise _no_such_key()
+    audit.record(session, "key.revoked", actor=actor, subject=key_id.hex(), at=now, facts=facts)
     purpose = Purpose(revoked)
     session.expire_all()
     if any(state_of(row, now) is KeyState.ACTIVE for row in signing_keys(session, purpose)):
         return None
-    return create(session, kek, purpose, signs_from=now, now=now)
+    return create(session, kek, purpose, signs_from=now, now=now, actor=actor)
+
+
+def require_good(session: Session, key_id: KeyId) -> str:
+    """The purpose of a key that was not revoked. Raises `NoSuchKey`."""
+    live = SigningKeyRow.id == key_id, SigningKeyRow.revoked_at.is_(None)
+    purpose = session.scalar(select(SigningKeyRow.purpose).where(*live))
+    if purpose is None:
+        raise _no_such_key()
+    return purpose
+
+
+def _no_such_key() -> NoSuchKey:
+    return NoSuchKey(Text("没有这个密钥，或已吊销。", "There is no such key, or it is revoked already."))
 
 
 def load_signers(session: Session, kek: KeyEncryptingKey, purpose: Purpose) -> tuple[DatedSigner, ...]:

@@ -19,10 +19,11 @@ from ehc.crypto.sealed import Sealer
 from ehc.db import UnitOfWork
 from ehc.errors import Text
 from ehc.residents.store import name_place
-from ehc.verify.disclosure import Person, disclose
+from ehc.verify.disclosure import disclose, narrowed
 from ehc.verify.history import checks_of
 from ehc.verify.journal import Journal, Settle, settle_within
 from ehc.verify.metrics import scans
+from ehc.verify.opening import open_holder
 from ehc.verify.replayed import standing
 from ehc.verify.scans import Settled
 from ehc.verify.schemas import HistoryOut, ScanIn, ScanOut, Told, history_out, presentation, scan_out
@@ -127,15 +128,16 @@ def _again(deps: VerifyDeps, shown: Presentation, session: Session, told: Mappin
     """What to say instead of a kept answer, None where it stands: no acceptance outlives the card (measure H)."""
     if told["outcome"] != "accepted":
         return None
+    visit = visit_of(shown, caller(), deps.tools)
     try:
-        scan = scan_of(shown, visit_of(shown, caller(), deps.tools), deps.tools)
+        scan = scan_of(shown, visit, deps.tools)
         now = standing(session, scan, first_at=datetime.fromisoformat(told["verified_at"]))
     except Refused:
         return _check(deps, shown, partial(settle_within, session))
     if not now.good:
         return _check(deps, shown, partial(settle_within, session))
     if now.sharing:
-        return None
+        return _still_told(told, deps.tools.rules().told(visit.institution_id, visit.step, visit.at))
     card = dict(told["card"])
     if "acted_for" in card:  # that somebody acts for the holder is a fact about the card; who does is not told
         card["acted_for"] = {"relation": card["acted_for"]["relation"]}
@@ -143,14 +145,25 @@ def _again(deps: VerifyDeps, shown: Presentation, session: Session, told: Mappin
     return Answer({**kept, "card": card, "resident": None})
 
 
+def _still_told(kept: Mapping[str, Any], may: frozenset[str]) -> Answer | None:
+    """A kept answer without what the table of disclosure lets be told no more; None where it stands as it is."""
+    now = dict(kept)
+    if kept["resident"] is not None:
+        now["resident"] = narrowed(kept["resident"], may)
+    if "guardian:masked" not in may and "acted_for" in kept["card"]:
+        now["card"] = {**kept["card"], "acted_for": {"relation": kept["card"]["acted_for"]["relation"]}}
+    if "patient-id" not in may:
+        now = {name: value for name, value in now.items() if name not in {"patient_id", "patient_ids"}}
+    return None if now == kept else Answer(now)
+
+
 def _told(sealer: Sealer, settled: Settled) -> Told:
     """What may be told of the holder of an accepted card, opened."""
     holder = settled.holder
     if holder is None or not settled.told:
         return Told(acted_for=_acted_for(sealer, settled))
-    name = sealer.unseal(holder.name, name_place(holder.resident_id))
     today = max(local_day(settled.at), holder.birth_date or date.min)
-    resident = disclose(Person(name, holder.sex, holder.birth_date), settled.told, today=today)
+    resident = disclose(open_holder(sealer, holder, settled.told), settled.told, today=today)
     return Told(resident, _acted_for(sealer, settled), _patient_ids(sealer, settled))
 
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, DateTime, Index, LargeBinary, SmallInteger, Text
+from sqlalchemy import BigInteger, DateTime, Index, Integer, LargeBinary, SmallInteger, Text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -38,6 +38,8 @@ class VerificationRow(Base):
     operator: Mapped[bytes | None] = mapped_column(LargeBinary)
     request_id: Mapped[str | None] = mapped_column(Text)
     disclosed: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    disclosure_version: Mapped[int | None] = mapped_column(Integer)
+    """The version of the table of disclosure that it went by; NULL: from before there was one."""
     key_id: Mapped[bytes | None] = mapped_column(LargeBinary)
     assurance: Mapped[str | None] = mapped_column(Text)
     """What kind of code was shown, and how sure it made the check; NULL is a dynamic one."""

@@ -3,13 +3,14 @@
 Each kind of scan has its own SQL statement. `_asdict` gives the columns that the statement reads of it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from ehc.verify.disclosure import BY_DEFAULT
 from ehc.verify.models import NO_CARD
 from ehc.verify.reasons import Reason
 
@@ -62,6 +63,13 @@ class Visit(NamedTuple):
     request_id: str | None
     sandbox: bool = False
     """Whether the caller is of the sandbox: cards of the other world are not there for it."""
+    rules: int | None = None
+    """The version of the table of disclosure that it goes by; what follows is its word (`disclosure.Telling`)."""
+    may_tell: str = BY_DEFAULT.may_tell
+    may_tell_least: str = BY_DEFAULT.may_tell_least
+    may_guardian: str = BY_DEFAULT.may_guardian
+    may_patient: str = BY_DEFAULT.may_patient
+    asks: list[str] | None = None
 
 
 @dataclass(slots=True)
@@ -169,6 +177,8 @@ class Holder(NamedTuple):
     inpatient_id: UUID | None = None
     inpatient: bytes | None = None
     """The asking institution's own ids of this patient, sealed."""
+    more: Mapping[str, str | None] | None = None
+    """What the table lets be told besides, as far as it was asked for: sealed values as PostgreSQL writes `bytea`."""
 
 
 class Settled(NamedTuple):

@@ -117,11 +117,20 @@ class CheckedCardOut(Schema):
 
 
 class CheckedResidentOut(Schema):
-    """What is disclosed by default; of a static code without a second factor, the name alone."""
+    """What the table of disclosure lets be told at this step; of a static code without a second factor, the name alone.
 
-    name = fields.String(required=True, metadata={"description": "Masked."})
+    By default masked name, sex and age. A member that may not be told is left out; one that is not known is null.
+    """
+
+    name = fields.String(required=True, metadata={"description": "Masked, unless the table says clear."})
     sex = fields.String(allow_none=True)
     age = fields.Integer(allow_none=True)
+    birth_date = fields.String(allow_none=True, metadata={"description": "1990-03-07, masked 1990-**-**."})
+    id_type = fields.String(allow_none=True, metadata={"description": "Comes with `id_number`."})
+    id_number = fields.String(allow_none=True, metadata={"description": "Masked: first 4 and last 2 characters."})
+    phone = fields.String(allow_none=True, metadata={"description": "Masked: 138****1234."})
+    address = fields.String(allow_none=True, metadata={"description": "Masked: its first 6 characters."})
+    nation = fields.String(allow_none=True, metadata={"description": "GB/T 3304."})
 
 
 class SecondFactorOut(Schema):
@@ -173,7 +182,11 @@ class EntryOut(Schema):
     channel = fields.String(required=True, allow_none=True)
     department = fields.String(required=True, allow_none=True)
     assurance = fields.String(required=True, validate=validate.OneOf(list(Assurance)))
-    disclosed = fields.List(fields.String(), required=True, metadata={"description": "The fields that were told."})
+    disclosed = fields.List(
+        fields.String(),
+        required=True,
+        metadata={"description": "The fields that were told; with `:masked` those of which only the masked form was."},
+    )
 
 
 class HistoryOut(Schema):

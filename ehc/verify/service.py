@@ -29,8 +29,10 @@ from ehc.core.ids import uuid7
 from ehc.core.plastic_kinds import PlasticKind
 from ehc.crypto.keys import BadSignature, KeyId, KeyRing, UnknownKey
 from ehc.crypto.sealed import BlindIndex, Sealer
+from ehc.disclosure.table import Table
 from ehc.keystore.refreshed import Refreshed
 from ehc.residents.store import place
+from ehc.verify.disclosure import STATIC_FIELDS, telling
 from ehc.verify.national import untimely
 from ehc.verify.reasons import NOT_RECORDED, Reason
 from ehc.verify.scans import AnyScan, NationalScan, Scan, Settled, StandingKind, StandingScan, Visit
@@ -73,6 +75,8 @@ class Tools:
     sealer: Callable[[], Sealer]
     blind_index: Callable[[], BlindIndex]
     protection_keys: Callable[[], Mapping[int, bytes]]
+    rules: Callable[[], Table]
+    """The table of disclosure, held in memory."""
     national_seconds: int
     """How long national codes live."""
 
@@ -109,7 +113,15 @@ def verify_code(shown: Presentation, caller: Caller, *, tools: Tools, settle: Ca
     except Refused as refusal:
         code = None if shown.plastic is None else StandingKind.PLASTIC
         return Settled(visit.id, visit.at, visit.step, refusal.reason, code=code)
-    return settle(scan)
+    found = settle(scan)
+    if found.id == visit.id or found.holder is None or _same_rule(found, visit, tools.rules()):
+        return found
+    # The first scan's record stands for both: a repeat tells nothing that another rule let it tell.
+    return found._replace(told=frozenset(STATIC_FIELDS if found.told else ()))
+
+
+def _same_rule(first: Settled, again: Visit, rules: Table) -> bool:
+    return rules.steady(again.institution_id, again.step, since=first.at, until=again.at)
 
 
 def visit_of(shown: Presentation, caller: Caller, tools: Tools) -> Visit:
@@ -117,6 +129,7 @@ def visit_of(shown: Presentation, caller: Caller, tools: Tools) -> Visit:
     now = tools.clock.now()
     scan_id = uuid7(now)
     sealed = tools.sealer().seal(shown.operator, operator_place(scan_id)) if shown.operator else None
+    rules = tools.rules()
     return Visit(
         scan_id,
         now,
@@ -128,6 +141,8 @@ def visit_of(shown: Presentation, caller: Caller, tools: Tools) -> Visit:
         sealed,
         shown.request_id,
         caller.sandbox,
+        rules.version,
+        *telling(rules.told(caller.institution_id, shown.step, now)),
     )
 
 

@@ -10,8 +10,9 @@ must not take the code from its holder. Nor do they tell who has no phone: any d
 code's row is locked (for a national static code, that of its card), so that tries at one moment come one after the other and
 each sees the count of those before it.
 
-A plastic card tells as much as a dynamic code, wherever it is read: only an enrolled terminal's reader can show it. Its row
-has the tries. By its state it counts, is suspended (lost) or over (replaced, cancelled); what is unbound leads to nobody.
+A plastic card tells as much as a dynamic code does by default, wherever it is read: only an enrolled terminal's reader can
+show it. What the table of disclosure lets a check tell beyond that takes a second factor. Its row has the tries. By its
+state it counts, is suspended (lost) or over (replaced, cancelled); what is unbound leads to nobody.
 """
 
 from typing import Any
@@ -31,11 +32,11 @@ from ehc.verify.statements import (
     HOLDER_JOINS,
     OF_WORLD,
     STATIC,
-    TOLD,
     VISIT,
     WRITE,
     WRITTEN,
     fields,
+    told,
 )
 
 MAX_TRIES = 5
@@ -43,6 +44,7 @@ MAX_TRIES = 5
 MAX_WRONG = 20
 """Wrong ones, over any time and without a right one between, that lock further ones out until a document was seen."""
 _LOCKED_FOR = "interval '24 hours'"
+_TOLD = told(f"unverified OR (kind = 'plastic' AND factor IS DISTINCT FROM '{Factor.CONFIRMED}')")
 
 _HOLDER_OF_PRINT = """
 SELECT resident.id, resident.phone
@@ -107,7 +109,8 @@ WITH scan AS MATERIALIZED (
 ), seen AS MATERIALIZED (
     SELECT scan.id, scan.at, scan.client_id, scan.institution_id, scan.step, scan.channel, scan.department,
            scan.operator, scan.request_id, scan.key_id, scan.kind, scan.cti, scan.document_seen, scan.phone_given,
-           scan.phone_ends, plastic.id AS plastic_id, scan.kind = 'temporary' OR card.kind = 'temporary' AS unverified,
+           scan.phone_ends, scan.rules, scan.may_tell, scan.may_tell_least, scan.may_guardian, scan.may_patient,
+           plastic.id AS plastic_id, scan.kind = 'temporary' OR card.kind = 'temporary' AS unverified,
            coalesce(scan.card_serial, scan.alias_serial, {NO_CARD}) AS serial,
            coalesce(tried.tries, 0) AS tries, coalesce(tried.wrong, 0) AS wrong, {HOLDER},
            CASE WHEN scan.refused IS NOT NULL THEN scan.refused
@@ -143,7 +146,7 @@ WITH scan AS MATERIALIZED (
     FROM seen
 ), settled AS MATERIALIZED (
     SELECT judged.*,
-           CASE WHEN kind IN ('temporary', 'plastic') OR factor = '{Factor.CONFIRMED}' THEN {TOLD}
+           CASE WHEN kind IN ('temporary', 'plastic') OR factor = '{Factor.CONFIRMED}' THEN {_TOLD}
                 WHEN sharing THEN {STATIC} ELSE '{{}}' END AS told,
            CASE WHEN unverified THEN '{Assurance.UNVERIFIED}'
                 WHEN kind = 'plastic' AND factor = '{Factor.CONFIRMED}' THEN '{Assurance.PLASTIC_CONFIRMED}'
@@ -188,8 +191,8 @@ def settle(session: Session, scan: StandingScan) -> Settled:
         return Settled(row[0], row[1], row[2], reason, Assurance(row[5]), code=scan.kind)
     factor = Factor(row[6]) if row[6] else None
     tries_left = row[7] if factor is Factor.WRONG else None
-    told, holder = fields(row[4]), Holder(*row[8:])
-    return Settled(row[0], row[1], row[2], None, Assurance(row[5]), holder, told, scan.kind, factor, tries_left)
+    may, holder = fields(row[4]), Holder(*row[8:])
+    return Settled(row[0], row[1], row[2], None, Assurance(row[5]), holder, may, scan.kind, factor, tries_left)
 
 
 def _phone_ends(session: Session, scan: StandingScan) -> bool | None:

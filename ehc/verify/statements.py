@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from ehc.verify.disclosure import ACTED_FOR_FIELDS, DEFAULT_FIELDS, PATIENT_FIELDS, STATIC_FIELDS
+from ehc.verify.disclosure import STATIC_FIELDS
 from ehc.verify.reasons import Reason
 from ehc.verify.scans import Assurance, Holder, Settled
 
@@ -16,8 +16,9 @@ SAME_SCAN = "interval '10 seconds'"
 """Scanners read twice: the terminal that spent a code gets the same verification for the same step within this time."""
 
 VISIT = """position int, id uuid, at timestamptz, client_id uuid, institution_id uuid, step text, channel text,
-        department text, operator bytea, request_id text, sandbox bool, refused text"""
-"""The columns of every scan."""
+        department text, operator bytea, request_id text, sandbox bool, refused text, rules int,
+        may_tell text, may_tell_least text, may_guardian text, may_patient text, asks text[]"""
+"""The columns of every scan: who asks, and what the table of disclosure lets a check tell them (`disclosure.Telling`)."""
 
 OF_WORLD = "card.sandbox = scan.sandbox"
 """Real terminals see no card of the sandbox, and those of the sandbox no other: it is as if there were none."""
@@ -27,7 +28,16 @@ HOLDER = """card.id AS card_id, card.kind AS card_kind, card.level, card.sharing
            CASE WHEN guardian.id IS NOT NULL THEN card.guardian_relation END AS relation,
            outpatient.id AS outpatient_id, outpatient.number AS outpatient,
            inpatient.id AS inpatient_id, inpatient.number AS inpatient,
-           coalesce(outpatient.id, inpatient.id) IS NOT NULL AS is_patient"""
+           coalesce(outpatient.id, inpatient.id) IS NOT NULL AS is_patient,
+           CASE WHEN scan.asks IS NOT NULL AND card.sharing THEN (
+               SELECT json_build_object(
+                   'phone', CASE WHEN 'phone' = ANY(scan.asks) THEN resident.phone END,
+                   'address', CASE WHEN 'address' = ANY(scan.asks) THEN resident.address END,
+                   'nation', CASE WHEN 'nation' = ANY(scan.asks) THEN resident.ethnicity END,
+                   'document_id', document.id, 'id_type', document.type, 'id_number', document.number)
+               FROM (VALUES (0)) AS one LEFT JOIN identity_document AS document
+                   ON document.id = card.document_id AND 'id_number' = ANY(scan.asks)
+           ) END AS more"""
 
 HOLDER_JOINS = """LEFT JOIN resident ON resident.id = card.resident_id
     LEFT JOIN LATERAL (
@@ -47,30 +57,28 @@ CARD_STATE = f"""WHEN card.status IS NULL THEN '{Reason.NOT_ISSUED}'
                 WHEN card.status <> 'active' THEN '{Reason.CARD_NOT_ACTIVE}'
                 WHEN card.expires_at < scan.at THEN '{Reason.EXPIRED}'"""
 
-DEFAULT, STATIC, WITH_GUARDIAN, OF_PATIENT, OF_PATIENT_WITH_GUARDIAN = (
-    f"'{{{','.join(fields)}}}'"
-    for fields in (
-        DEFAULT_FIELDS,
-        STATIC_FIELDS,
-        DEFAULT_FIELDS + ACTED_FOR_FIELDS,
-        DEFAULT_FIELDS + PATIENT_FIELDS,
-        DEFAULT_FIELDS + ACTED_FOR_FIELDS + PATIENT_FIELDS,
-    )
-)
-"""Arrays of fields as PostgreSQL writes them: text until they are stored, since text costs less on its way."""
+STATIC = f"'{{{','.join(STATIC_FIELDS)}}}'"
+"""An array of fields as PostgreSQL writes it: text until it is stored, since text costs less on its way."""
 
-TOLD = f"""CASE WHEN NOT sharing THEN '{{}}'
-    WHEN guardian_id IS NULL THEN CASE WHEN is_patient THEN {OF_PATIENT} ELSE {DEFAULT} END
-    WHEN is_patient THEN {OF_PATIENT_WITH_GUARDIAN} ELSE {WITH_GUARDIAN} END"""
-"""All that a check may tell; nothing where the holder has ended sharing."""
+
+def told(capped: str) -> str:
+    """All that a check may tell, by its rule; nothing where the holder has ended sharing. `capped`: who proved little."""
+    return f"""CASE WHEN NOT sharing THEN '{{}}' ELSE
+        '{{' || CASE WHEN {capped} THEN may_tell_least ELSE may_tell END
+        || CASE WHEN guardian_id IS NULL THEN '' ELSE may_guardian END
+        || CASE WHEN is_patient THEN may_patient ELSE '' END || '}}' END"""
+
+
+TOLD = told("card_kind = 'temporary'")
+"""Of a code that is used up. Who a temporary card is for nobody has proved."""
 
 WRITE = """INSERT INTO verification (card_serial, verified_at, id, client_id, institution_id, step, channel, department,
-                              operator, request_id, reason, disclosed"""
+                              operator, request_id, reason, disclosed, disclosure_version"""
 WRITTEN = """serial, at, id, client_id, institution_id, step, channel, department, operator, request_id, reason,
-           CASE WHEN reason IS NULL THEN told::text[] ELSE '{}' END"""
+           CASE WHEN reason IS NULL THEN told::text[] ELSE '{}' END, rules"""
 
 HELD = """card_id, card_kind, level, resident_id, name, sex, birth_date, relation, guardian_id, guardian_name,
-    outpatient_id, outpatient, inpatient_id, inpatient"""
+    outpatient_id, outpatient, inpatient_id, inpatient, more"""
 """The columns of a `Holder`."""
 
 AGAIN = """CASE WHEN again THEN first_id ELSE id END, CASE WHEN again THEN first_at ELSE at END,

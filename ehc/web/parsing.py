@@ -100,7 +100,9 @@ def _fields(messages: Mapping[Any, Any], above: str = "") -> list[FieldError]:
     found: list[FieldError] = []
     for name, told in messages.items():
         # A name that is not one of ours may hold anything: it is not repeated.
-        pointer = f"{above}/{name}" if _SAFE_NAME.fullmatch(str(name)) else f"{above}/"
+        # The place in a list is a number of our own counting.
+        safe = isinstance(name, int) or _SAFE_NAME.fullmatch(str(name))
+        pointer = f"{above}/{name}" if safe else f"{above}/"
         if name == SCHEMA:  # not an object at all: the fault is the member's own
             pointer = above
         if isinstance(told, Mapping):

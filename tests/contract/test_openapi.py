@@ -115,6 +115,11 @@ OPERATIONS = [
     ),
     *(("POST", f"/v1/admin/staff/{{staff_id}}/roles/{{grant_id}}/{path}") for path in ("grant", "refuse")),
     ("GET", "/v1/admin/audit"),
+    *(("GET", f"/v1/admin/approvals{path}") for path in ("", "/{approval_id}")),
+    *(("POST", f"/v1/admin/approvals/{path}") for path in ("key-revocations", "card-cancellations")),
+    *(("POST", f"/v1/admin/approvals/{{approval_id}}/{path}") for path in ("approve", "reject", "withdraw")),
+    *(("GET", f"/v1/admin/disclosure{path}") for path in ("", "/versions", "/diff", "/explain")),
+    ("POST", "/v1/admin/disclosure/proposals"),
     *(("GET", path) for path in (*STATUS, "/.well-known/ehc/list-keys")),
 ]
 NOTHING = {("GET", "/v1/terminals/self"), ("GET", "/v1/admin/terminal-releases")}

@@ -226,6 +226,18 @@ ADMIN = {
     },
     ("GET", "/v1/admin/sessions/current"): admin(),
     ("DELETE", "/v1/admin/sessions/current"): admin(),
+    ("GET", "/v1/admin/approvals"): admin(),
+    ("GET", "/v1/admin/approvals/{approval_id}"): admin(),
+    ("POST", "/v1/admin/approvals/key-revocations"): admin(Right.KEYS_REVOKE),
+    ("POST", "/v1/admin/approvals/card-cancellations"): admin(Right.CARDS_CANCEL_MANY),
+    ("POST", "/v1/admin/approvals/{approval_id}/approve"): admin(),
+    ("POST", "/v1/admin/approvals/{approval_id}/reject"): admin(body=_REASON),
+    ("POST", "/v1/admin/approvals/{approval_id}/withdraw"): admin(),
+    ("GET", "/v1/admin/disclosure"): admin(Right.DISCLOSURE_READ),
+    ("GET", "/v1/admin/disclosure/versions"): admin(Right.DISCLOSURE_READ),
+    ("GET", "/v1/admin/disclosure/diff"): admin(Right.DISCLOSURE_READ),
+    ("GET", "/v1/admin/disclosure/explain"): admin(Right.DISCLOSURE_READ),
+    ("POST", "/v1/admin/disclosure/proposals"): admin(Right.DISCLOSURE_WRITE),
 }
 
 ROWS: dict[tuple[str, str], Row] = {
