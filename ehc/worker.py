@@ -50,7 +50,7 @@ from ehc.jobs import Task, take_up_stalled
 from ehc.keystore import audit_keys
 from ehc.outbox import writing as outbox
 from ehc.place import APPLICATION, Place
-from ehc.verify import usage_tasks, uses
+from ehc.verify import uses
 from ehc.verify.partitions import ensure_partitions, purge_spent_codes
 from ehc.web.idempotency import purge_keys
 
@@ -115,8 +115,6 @@ TASKS: tuple[Task, ...] = (
     Task("binding.sweep-bank", binding_tasks.sweep_bank, every="*/5 * * * *", longest_wait=300),
     Task("binding.read-bank-days", binding_tasks.read_bank_days, every="10 18 * * *"),
     Task("binding.compare-with-bank", binding_tasks.compare_with_bank, every="10 19 * * *"),
-    Task("verify.count-usage", usage_tasks.count_recent, every="*/5 * * * *", longest_wait=300),
-    Task("verify.count-usage-of-days", usage_tasks.count_days, every="40 19 * * *"),
     # They overlap, so that the lock of a worker that was killed holds up no event; each has its own in the database.
     Task("access.deliver-webhooks", deliver_webhooks, every="* * * * * */5", longest_wait=60, overlaps=True),
     Task(
