@@ -139,7 +139,7 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
     redis = RedisLink(settings.redis_url)
     names = Names(settings.issuer, settings.audience)
     tokens = Tokens(rings=keys.token_ring, names=names, work=work, clock=clock)
-    once = idempotency.Once(work, keys.sealer, clock)
+    once = idempotency.Once(work, keys.sealer, lambda: keys.secrets.get().blind_index, clock)
     limit = IssueLimit(redis, per_minute=settings.codes_per_minute)
     desk = CodeDesk(engine, signers=keys.code_signers, cti_key=lambda: keys.secrets.get().cti, limit=limit, clock=clock)
     authority = identity_authority(settings, clock)

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from ehc.callers import Caller, Staff
 from ehc.clock import Clock
-from ehc.crypto.sealed import Sealer
+from ehc.crypto.sealed import BlindIndex, Sealer
 from ehc.db import UnitOfWork
 from ehc.errors import EhcError, InvalidValue, Text
 from ehc.web.answers import Answer, json_response
@@ -60,6 +60,7 @@ class Once:
 
     work: UnitOfWork
     sealer: Callable[[], Sealer]
+    index: Callable[[], BlindIndex]
     clock: Clock
 
     def asked(self) -> bool:
@@ -79,7 +80,7 @@ class Once:
             kept = session.scalar(select(IdempotencyRow.created_at).where(mine))
             if kept is None or kept < self.clock.now() - KEPT:
                 return None
-            return self._stored(session, who, key, _digest(), None)
+            return self._stored(session, who, key, self._digest(), None)
 
     def run(self, act: Callable[[Session], Answer], *, again: Again | None = None) -> Response:
         """The answer of `act`, after its commit; or the stored one. Raises `KeyReused`, `KeyInProgress`, `InvalidValue`.
@@ -91,13 +92,18 @@ class Once:
                 answer = act(session)
             return answer.response()
         key, who = _key(), whoever()
-        digest = _digest()
+        digest = self._digest()
         with self.work() as session:
             if not self._claimed(session, who, key, digest):
                 return self._stored(session, who, key, digest, again)
             answer = act(session)
             self._store(session, who, key, answer)
         return answer.response()
+
+    def _digest(self) -> bytes:
+        """What the request is, under a key: a body holds names and numbers, which a plain hash lets anybody try out."""
+        whole = sha256(f"{request.method} {request.path}\n".encode() + request.get_data(cache=True))
+        return self.index().of("idempotency.request", whole.hexdigest())
 
     def _claimed(self, session: Session, who: Caller | Staff, key: str, digest: bytes) -> bool:
         now = self.clock.now()
@@ -156,10 +162,6 @@ def reused() -> KeyReused:
             "This key came with another request before. Use a new one.",
         )
     )
-
-
-def _digest() -> bytes:
-    return sha256(f"{request.method} {request.path}\n".encode() + request.get_data(cache=True)).digest()
 
 
 def _key() -> str:
