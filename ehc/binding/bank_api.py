@@ -169,7 +169,7 @@ def _add_confirmation(bp: Blueprint, deps: BankDeps) -> None:
             )
         if isinstance(answer, WrongCode):
             raise _wrong_code(answer)
-        if row.state == "failed":
+        if row.state == "failed" or row.ended_for == bank_calls.OTHER_ACCOUNT:
             raise _refused(row)
         return Answer(_out(deps, row)).response()
 

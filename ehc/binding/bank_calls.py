@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -36,12 +37,17 @@ from ehc.outside.bank_gateway import (
     WrongCode,
 )
 
+log = structlog.get_logger(__name__)
+
 ENDED_FOR = {
     NoticeKind.ENDED: "bank-ended",
     NoticeKind.LOST: "bank-card-lost",
     NoticeKind.CLOSED: "bank-closed",
 }
 """For what a binding ends after a notice."""
+
+OTHER_ACCOUNT = "bank-other-account"
+"""For what a binding ends that the bank made with another account."""
 
 _BREATH = timedelta(seconds=1)
 
@@ -132,10 +138,16 @@ def bind(
     secrets: Secrets,
     now: datetime,
 ) -> None:
-    """A binding that stands: the bank's token, sealed. The first account of a card is its default."""
+    """A binding that stands: the bank's token, sealed. The first account of a card is its default.
+
+    An agreement about another account than the one that was started is none: nothing pays by it, and the bank is told.
+    """
+    if agreement.last4 != row.last4:
+        refuse_other_account(session, card, row, now=now)
+        return
     row.state, row.bound_at = "bound", now
     row.token = secrets.sealer.seal(agreement.token, token_place(row.id))
-    row.bank, row.kind, row.last4 = agreement.bank, agreement.kind, agreement.last4
+    row.bank, row.kind = agreement.bank, agreement.kind
     row.single_limit, row.day_limit = agreement.single_limit, agreement.day_limit
     others = (BankAccountRow.card_serial == row.card_serial) & (BankAccountRow.state == "bound")
     first = session.scalar(select(BankAccountRow.id).where(others, BankAccountRow.id != row.id).limit(1)) is None
@@ -148,6 +160,13 @@ def bind(
     if told is not None:  # the bank's notice that it is over overtook its word that it stands
         end_account(session, row, why=ENDED_FOR[NoticeKind(told)], at=now)
         note(session, card, row, "ended", acting=SYSTEM, now=now)
+
+
+def refuse_other_account(session: Session, card: CardRow, row: BankAccountRow, *, now: datetime) -> None:
+    """End what the bank bound to another account than the holder's: its number ends otherwise. A job tells the bank."""
+    log.error("bank bound another account", account_id=str(row.id))
+    end_account(session, row, why=OTHER_ACCOUNT, at=now)
+    note(session, card, row, "ended", acting=SYSTEM, now=now)
 
 
 def settle(desk: Desk, account_id: UUID, *, now: datetime) -> None:
