@@ -204,7 +204,7 @@ def test_cancelling_ends_it_and_leaves_a_trace(service: Service, checked: Checke
 
 def test_of_cards_that_claim_one_id_at_once_one_has_it(service: Service, checked: Checked) -> None:
     cards = [checked(serial) for serial in range(1, 5)]
-    for number in range(50):
+    for number in range(200):
         calls = [poster(service, service.terminal, path(card), wanted(card, f"P-{number}")) for card in cards]
         answers = at_once(*calls)
         statuses = sorted(answer.status_code for answer in answers)
