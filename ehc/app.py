@@ -22,6 +22,7 @@ from ehc.access import (
     roles,
     staff_session_api,
     staff_sessions,
+    usage_api,
 )
 from ehc.access.clients import institution_names
 from ehc.access.tokens import Names, Tokens
@@ -63,6 +64,7 @@ from ehc.web.problems import Problems
 STATUSES: dict[type[EhcError], int] = {
     **access_api.STATUSES,
     **institution_api.STATUSES,
+    **usage_api.STATUSES,
     **issuer_api.STATUSES,
     **batch_api.STATUSES,
     **code_api.STATUSES,
@@ -207,6 +209,7 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
     app.register_blueprint(institution_api.institutions_blueprint(admin))
     app.register_blueprint(institution_import_api.institution_imports_blueprint(admin))
     app.register_blueprint(department_api.departments_blueprint(admin))
+    app.register_blueprint(usage_api.usage_blueprint(admin))
     app.register_blueprint(institution_public_api.public_institutions_blueprint(work, tokens.authenticate))
     app.register_blueprint(issuer_api.cards_blueprint(issuer))
     app.register_blueprint(code_api.codes_blueprint(issuer))

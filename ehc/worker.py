@@ -36,6 +36,7 @@ from procrastinate.retry import BaseRetryStrategy
 from procrastinate.worker import Worker
 from psycopg_pool import AsyncConnectionPool
 
+from ehc.access import usage_counts
 from ehc.binding import bank_accounts, plastic_tasks
 from ehc.binding import tasks as binding_tasks
 from ehc.cards.bindings import END_AT_BANK
@@ -83,8 +84,14 @@ def tie_audit(place: Place) -> None:
         log.info("audit tied", tie=made.seq, hash=made.hash.hex())
 
 
+def count_usage(place: Place) -> None:
+    """Count the checks of the hours that were touched since the last run."""
+    usage_counts.usage_job(place.patient_work, now=place.clock.now())
+
+
 TASKS: tuple[Task, ...] = (
     Task("db.upkeep", upkeep, every="*/5 * * * *", longest_wait=300),
+    Task("access.count-usage", count_usage, every="*/5 * * * *", longest_wait=300),
     Task("audit.tie", tie_audit, every="17 * * * *"),
     Task(proofs.RETRY, tasks.retry_proof, attempts=30, longest_wait=900, priority=1),
     Task(uploads.TASK, batch_tasks.run_import),

@@ -14,6 +14,7 @@ from ehc.commands.imports import export_people, import_people
 from ehc.commands.institutions import institutions
 from ehc.commands.jobs import jobs
 from ehc.commands.keys import keys
+from ehc.commands.usage import usage
 from ehc.commands.worker import worker
 
 
@@ -25,5 +26,5 @@ def main() -> None:
 
 for command in (export_people, family, import_people):
     cards.add_command(command)
-for command in (audit, bindings, cards, clients, db, dev, institutions, jobs, keys, worker):
+for command in (audit, bindings, cards, clients, db, dev, institutions, jobs, keys, usage, worker):
     main.add_command(command)

@@ -17,7 +17,10 @@ class VerificationRow(Base):
     """One check and what it disclosed. Written once, never changed. The key also lists a card's checks, newest first."""
 
     __tablename__ = "verification"
-    __table_args__ = ({"postgresql_partition_by": "RANGE (verified_at)"},)
+    __table_args__ = (
+        Index("ix_verification_verified_at", "verified_at", postgresql_using="brin"),
+        {"postgresql_partition_by": "RANGE (verified_at)"},
+    )
 
     card_serial: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     verified_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), primary_key=True)
