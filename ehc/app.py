@@ -32,6 +32,7 @@ from ehc.access import (
     staff_sessions,
     terminal_admin_api,
     terminal_api,
+    usage_api,
     webhook_admin_api,
     webhook_api,
 )
@@ -91,6 +92,7 @@ STATUSES: dict[type[EhcError], int] = {
     **app_api.STATUSES,
     **approvals_api.STATUSES,
     **disclosure_api.STATUSES,
+    **usage_api.STATUSES,
     **issuer_api.STATUSES,
     **batch_api.STATUSES,
     **code_api.STATUSES,
@@ -263,6 +265,7 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
         password_days=settings.password_days, demo=settings.demo,
     ))  # fmt: skip
     _register_two_people(app, admin, keys, kek)
+    app.register_blueprint(usage_api.usage_blueprint(admin))
     app.register_blueprint(issuer_api.cards_blueprint(issuer))
     app.register_blueprint(code_api.codes_blueprint(issuer))
     app.register_blueprint(code_api.temporary_blueprint(issuer))

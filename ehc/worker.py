@@ -36,7 +36,7 @@ from procrastinate.retry import BaseRetryStrategy
 from procrastinate.worker import Worker
 from psycopg_pool import AsyncConnectionPool
 
-from ehc.access import assertions, enrolments, webhook_tasks
+from ehc.access import assertions, enrolments, usage_counts, webhook_tasks
 from ehc.access.staff_upkeep import PURGES as STAFF_PURGES
 from ehc.binding import bank_accounts, plastic_tasks
 from ehc.binding import tasks as binding_tasks
@@ -101,8 +101,14 @@ def deliver_webhooks(place: Place) -> None:
     webhook_tasks.deliver(place, lambda session, now: uses.tell(session, now=now))
 
 
+def count_usage(place: Place) -> None:
+    """Count the checks of the hours that were touched since the last run."""
+    usage_counts.usage_job(place.patient_work, now=place.clock.now())
+
+
 TASKS: tuple[Task, ...] = (
     Task("db.upkeep", upkeep, every="*/5 * * * *", longest_wait=300),
+    Task("access.count-usage", count_usage, every="*/5 * * * *", longest_wait=300),
     Task("audit.tie", tie_audit, every="17 * * * *"),
     Task(proofs.RETRY, tasks.retry_proof, attempts=30, longest_wait=900, priority=1),
     Task(uploads.TASK, batch_tasks.run_import),

@@ -37,6 +37,8 @@ from ehc.outside.bank_gateway import (
     WrongCode,
 )
 
+log = structlog.get_logger(__name__)
+
 ENDED_FOR = {
     NoticeKind.ENDED: "bank-ended",
     NoticeKind.LOST: "bank-card-lost",
@@ -44,12 +46,10 @@ ENDED_FOR = {
 }
 """For what a binding ends after a notice."""
 
-OTHER_ACCOUNT = "other-account"
-"""For what a binding ends that the bank made of another account than the holder's."""
+OTHER_ACCOUNT = "bank-other-account"
+"""For what a binding ends that the bank made with another account."""
 
 _BREATH = timedelta(seconds=1)
-
-log = structlog.get_logger(__name__)
 
 SYSTEM = Acting("system", Party.SYSTEM)
 
@@ -140,12 +140,10 @@ def bind(
 ) -> None:
     """A binding that stands: the bank's token, sealed. The first account of a card is its default.
 
-    An agreement about another account than the one that was asked about binds nothing: it is ended at the bank.
+    An agreement about another account than the one that was started is none: nothing pays by it, and the bank is told.
     """
     if agreement.last4 != row.last4:
-        end_account(session, row, why=OTHER_ACCOUNT, at=now)
-        note(session, card, row, "ended", acting=SYSTEM, now=now)
-        log.error("the bank agreed to another account than it was asked about", account_id=str(row.id))
+        refuse_other_account(session, card, row, now=now)
         return
     row.state, row.bound_at = "bound", now
     row.token = secrets.sealer.seal(agreement.token, token_place(row.id))
@@ -162,6 +160,13 @@ def bind(
     if told is not None:  # the bank's notice that it is over overtook its word that it stands
         end_account(session, row, why=ENDED_FOR[NoticeKind(told)], at=now)
         note(session, card, row, "ended", acting=SYSTEM, now=now)
+
+
+def refuse_other_account(session: Session, card: CardRow, row: BankAccountRow, *, now: datetime) -> None:
+    """End what the bank bound to another account than the holder's: its number ends otherwise. A job tells the bank."""
+    log.error("bank bound another account", account_id=str(row.id))
+    end_account(session, row, why=OTHER_ACCOUNT, at=now)
+    note(session, card, row, "ended", acting=SYSTEM, now=now)
 
 
 def settle(desk: Desk, account_id: UUID, *, now: datetime) -> None:

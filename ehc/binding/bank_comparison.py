@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from ehc import jobs
 from ehc.binding import bank_accounts
 from ehc.binding.bank_accounts import note, token_place
-from ehc.binding.bank_calls import SYSTEM, Desk, bind, ended, open_of
+from ehc.binding.bank_calls import SYSTEM, Desk, bind, ended, open_of, refuse_other_account
 from ehc.cards.bank_models import OPEN, BankAccountRow, BankComparisonRow
 from ehc.cards.bindings import END_AT_BANK
 from ehc.cards.models import CardRow
@@ -101,18 +101,23 @@ def _repaired_here(
         return Difference("ends-here", "bank told again", start)
     was = row.state  # an answer that was lost, or a confirmation that arrived late
     bind(session, card, row, agreement, acting=SYSTEM, secrets=desk.secrets(), now=now)
-    return Difference(f"unsettled-{was}", "bound here" if row.state == "bound" else "ended at both ends", start)
+    if row.state == "ending":  # it was about another account, or its notice of the end came first
+        return Difference(f"unsettled-{was}", "ends here", start)
+    return Difference(f"unsettled-{was}", "bound here", start)
 
 
 def _take_over(
     session: Session, current: tuple[BankAccountRow, CardRow], agreement: Agreement, desk: Desk, now: datetime
 ) -> Difference | None:
-    """Terms that changed without a notice are taken over."""
+    """Terms that changed without a notice are taken over. Another account is no other term: such a binding ends."""
     row, card = current
     if _terms(row, desk) == _terms_of(agreement):
         return None
+    if row.last4 != agreement.last4:
+        refuse_other_account(session, card, row, now=now)
+        return Difference("other-account", "ends here", row.start_request)
     row.single_limit, row.day_limit = agreement.single_limit, agreement.day_limit
-    row.bank, row.kind, row.last4 = agreement.bank, agreement.kind, agreement.last4
+    row.bank, row.kind = agreement.bank, agreement.kind
     row.token = desk.secrets().sealer.seal(agreement.token, token_place(row.id))
     row.touch(now)
     session.flush()

@@ -19,6 +19,7 @@ from ehc.commands.jobs import jobs
 from ehc.commands.keys import keys
 from ehc.commands.staff import staff
 from ehc.commands.terminals import terminals
+from ehc.commands.usage import usage
 from ehc.commands.webhooks import webhooks
 from ehc.commands.worker import worker
 
@@ -46,6 +47,7 @@ for command in (
     keys,
     staff,
     terminals,
+    usage,
     webhooks,
     worker,
 ):

@@ -235,3 +235,15 @@ def test_another_key_is_refused(shared: Service, newcomer: dict[str, Any], key: 
     before = row_counts(shared)
     assert wrong(post((shared.app, "/v1/cards", newcomer), key)) == [("/Idempotency-Key", "characters")]
     assert row_counts(shared) == before
+
+
+def test_what_is_kept_of_a_request_is_no_plain_hash_of_it(shared: Service, newcomer: dict[str, Any], key: str) -> None:
+    """Names and numbers are few enough to be tried out: whoever reads the table must not be able to check a guess."""
+    body = orjson.dumps(newcomer)
+    headers = shared.app.headers | {"Content-Type": "application/json", "Idempotency-Key": key}
+    assert shared.app.http.post("/v1/cards", data=body, headers=headers).status_code == 201
+    with shared.session() as session:
+        kept = session.scalars(text("SELECT request_hash FROM idempotency WHERE key = :key"), {"key": key}).one()
+    whole = b"POST /v1/cards\n" + body
+    assert kept not in {sha256(whole).digest(), sha256(body).digest(), sha256(sha256(whole).digest()).digest()}
+    assert len(kept) == 32

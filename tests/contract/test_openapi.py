@@ -59,6 +59,7 @@ OPERATIONS = [
         for path in ("report-loss", "withdraw-loss", "replace", "found")
     ),
     ("GET", "/v1/blacklist"),
+    ("GET", "/v1/usage/summary"),
     ("POST", "/v1/bank-notices"),
     ("POST", "/v1/imports"),
     ("GET", "/v1/imports/{import_id}"),

@@ -89,21 +89,6 @@ def test_an_account_is_bound_in_two_steps(asking: Service, outside: Controls, ca
     assert told(asking.app.get(f"/v1/cards/{card}/bindings"))["bank_accounts"] == [made]
 
 
-def test_an_agreement_about_another_account_binds_nothing_and_is_taken_back(
-    asking: Service, outside: Controls, card: str
-) -> None:
-    account_id = told(start(asking.app, card))["account_id"]
-    outside.set_bank_binding(starts(asking)[0], "bound", last4="9999")
-    assert problem(confirm(asking.app, card, account_id, "123456")) == (409, "bank-refused")
-    with asking.session() as session:
-        assert session.scalar(text("SELECT count(*) FROM payable")) == 0
-    run_jobs(asking)
-    assert outside.bank_bindings() == {starts(asking)[0]: "ended"}
-    (row,) = rows(asking)
-    assert (row["state"], row["ended_for"], row["token"], row["last4"]) == ("ended", "other-account", None, NUMBER[-4:])
-    assert actions(asking) == ["started", "ended", "ended-at-bank"]
-
-
 def test_a_number_may_be_written_in_groups(asking: Service, outside: Controls, card: str) -> None:
     grouped = f"{NUMBER[:4]} {NUMBER[4:8]}-{NUMBER[8:]}"
     assert start(asking.app, card, grouped).status_code == 201

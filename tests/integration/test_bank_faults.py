@@ -430,3 +430,48 @@ def test_a_service_that_dies_before_it_asked_leaves_a_start_that_is_given_up(
     with worker_of(asking) as place:
         tasks.settle_at_bank(place, account_id)
     assert [row["failed_for"] for row in rows(asking)] == ["not-received"]
+
+
+# --- the bank binds another account
+
+
+def test_an_agreement_about_another_account_is_refused_and_ended_at_the_bank(
+    asking: Service, outside: Controls, card: str
+) -> None:
+    account_id = started(asking.app, card)
+    outside.set_bank_binding(starts(asking)[0], "started", last4="9999")
+    code = outside.bank_code("9999")
+    assert problem(confirm(asking.app, card, account_id, code)) == (409, "bank-refused")
+    (row,) = rows(asking)
+    assert (row["state"], row["ended_for"], row["last4"]) == ("ending", "bank-other-account", NUMBER[-4:])
+    assert (row["token"], row["bound_at"], row["is_default"]) == (None, None, False)
+    run_jobs(asking)
+    assert states(asking) == ["ended"]
+    assert list(outside.bank_bindings().values()) == ["ended"]
+    agree(asking, outside)
+
+
+def test_an_agreement_about_another_account_is_found_out_where_its_answer_was_lost(
+    asking: Service, outside: Controls, card: str
+) -> None:
+    account_id = started(asking.app, card)
+    fail(outside, CONFIRMING, "lost-answer")
+    assert confirm(asking.app, card, account_id, outside.bank_code(NUMBER[-4:])).status_code == 202
+    quiet(outside)
+    outside.set_bank_binding(starts(asking)[0], "bound", last4="9999")
+    settle(asking)
+    run_jobs(asking)
+    assert [(row["state"], row["ended_for"]) for row in rows(asking)] == [("ended", "bank-other-account")]
+    assert list(outside.bank_bindings().values()) == ["ended"]
+
+
+def test_after_an_agreement_about_another_account_the_right_one_may_be_bound(
+    asking: Service, outside: Controls, card: str
+) -> None:
+    account_id = started(asking.app, card)
+    outside.set_bank_binding(starts(asking)[0], "started", last4="9999")
+    code = outside.bank_code("9999")
+    confirm(asking.app, card, account_id, code)
+    run_jobs(asking)
+    bound(asking, outside, card)
+    assert sorted(states(asking)) == ["bound", "ended"]

@@ -369,21 +369,21 @@ def test_what_was_bound_while_the_list_was_read_is_not_ended(asking: Service, ou
 
 
 def test_other_terms_are_taken_over(asking: Service, outside: Controls, account: str) -> None:
-    outside.set_bank_binding(starts(asking)[0], "bound", single_limit=1, day_limit=2, last4="9999")
+    outside.set_bank_binding(starts(asking)[0], "bound", single_limit=1, day_limit=2)
     assert compared(asking) == [("other-terms", "taken over")]
     (row,) = rows(asking)
-    assert (row["single_limit"], row["day_limit"], row["last4"]) == (1, 2, "9999")
+    assert (row["single_limit"], row["day_limit"]) == (1, 2)
     assert compared(asking) == []
 
 
-def test_an_agreement_about_another_account_is_not_bound_by_the_comparison(
-    asking: Service, outside: Controls, card: str
-) -> None:
-    started(asking.app, card, account_number())
+def test_an_agreement_that_leads_to_another_account_ends(asking: Service, outside: Controls, account: str) -> None:
+    before = rows(asking)[0]["last4"]
     outside.set_bank_binding(starts(asking)[0], "bound", last4="9999")
-    assert compared(asking) == [("unsettled-started", "ended at both ends")]
+    assert compared(asking) == [("other-account", "ends here")]
+    (row,) = rows(asking)
+    assert (row["state"], row["ended_for"], row["last4"]) == ("ending", "bank-other-account", before)
     run_jobs(asking)
-    assert (states(asking), set(outside.bank_bindings().values())) == (["ended"], {"ended"})
+    assert states(asking) == ["ended"]
     assert compared(asking) == []
 
 

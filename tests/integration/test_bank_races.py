@@ -83,7 +83,7 @@ def test_of_two_cards_that_claim_one_account_at_once_one_has_it(asking: Service)
 
 def test_of_two_apps_that_claim_one_account_at_once_the_bank_hears_one(asking: Service, outside: Controls) -> None:
     cards = {str(asking.app.register(serial)["card_id"]): serial for serial in (1, 2)}
-    for repeat in range(20):
+    for repeat in range(REPEATS):
         number = account_number(900_000 + repeat)
         calls = [
             partial(start, elsewhere(asking.app, asking.flask), card_id, number, serial=serial)
@@ -132,7 +132,7 @@ def test_of_a_binding_and_the_cards_end_at_once_no_account_is_left_on_a_cancelle
 
 def test_of_an_end_and_a_confirmation_at_once_the_end_counts(asking: Service, outside: Controls) -> None:
     card_id = str(asking.app.register(1)["card_id"])
-    for repeat in range(40):
+    for repeat in range(REPEATS):
         number = account_number(900_000 + repeat)
         account_id = started(asking.app, card_id, number)
         code = outside.bank_code(number[-4:])

@@ -218,6 +218,7 @@ WEBHOOKS = {
 }
 
 ADMIN = {
+    ("GET", "/v1/usage/summary"): admin(Right.USAGE_READ),
     ("GET", "/v1/admin/webhooks"): admin(Right.WEBHOOKS_READ),
     ("GET", "/v1/admin/webhooks/{webhook_id}/deliveries"): admin(Right.WEBHOOKS_READ),
     **{
