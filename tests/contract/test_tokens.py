@@ -12,9 +12,9 @@ from werkzeug.test import TestResponse
 from ehc.access import clients
 from ehc.access.clients import Credentials
 from ehc.access.tokens import RECHECK_SECONDS, Names, Tokens
-from ehc.app import Keys
 from ehc.callers import NotAuthentic, Scope
 from ehc.db import unit_of_work
+from ehc.edge.keys import Keys
 from tests.contract.helpers import problem
 from tests.support.service import Api, Service
 from tests.support.service import told as answered
