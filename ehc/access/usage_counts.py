@@ -46,7 +46,9 @@ _COUNT = text("""
     SELECT date_trunc('hour', verified_at, 'UTC'),
            coalesce(institution_id, '00000000-0000-0000-0000-000000000000'), step, coalesce(channel, ''),
            coalesce(reason, 'accepted'), count(*)
-    FROM verification WHERE verified_at >= :since AND verified_at < :until GROUP BY 1, 2, 3, 4, 5
+    FROM verification WHERE verified_at >= :since AND verified_at < :until
+        AND client_id NOT IN (SELECT id FROM client WHERE sandbox)
+    GROUP BY 1, 2, 3, 4, 5
 """)
 
 

@@ -15,6 +15,8 @@ from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
 from ehc import audit
+from ehc.access.app_models import AppRow
+from ehc.access.app_states import AppState
 from ehc.access.models import ClientRow
 from ehc.access.webhook_places import PATIENCE, entitled, hold_after, wait_after
 from ehc.access.webhooks import secret_place
@@ -59,8 +61,8 @@ class Receiver:
 
 
 _DUE = text("""
-    SELECT webhook.id FROM webhook JOIN client ON client.id = webhook.client_id
-    WHERE webhook.state = 'live' AND client.disabled_at IS NULL AND webhook.struggling = :struggling
+    SELECT webhook.id FROM webhook JOIN client ON client.id = webhook.client_id JOIN app ON app.client_id = client.id
+    WHERE webhook.state = 'live' AND client.disabled_at IS NULL AND app.state = 'live' AND webhook.struggling = :struggling
         AND (webhook.hold_until IS NULL OR webhook.hold_until <= :now)
         AND EXISTS (
             SELECT FROM webhook_delivery AS waiting WHERE waiting.webhook_id = webhook.id
@@ -91,10 +93,10 @@ def due(session: Session, *, struggling: bool, now: datetime) -> list[UUID]:
 
 def receiver(session: Session, webhook_id: UUID, *, sealer: Sealer, now: datetime) -> Receiver | None:
     """Where and how to send; None where the subscription is not live any more."""
-    live = (WebhookRow.id == webhook_id) & (WebhookRow.state == WebhookState.LIVE) & ClientRow.disabled_at.is_(None)
-    row = session.scalars(
-        select(WebhookRow).join(ClientRow, ClientRow.id == WebhookRow.client_id).where(live)
-    ).one_or_none()
+    live = (WebhookRow.id == webhook_id) & (WebhookRow.state == WebhookState.LIVE)
+    live &= ClientRow.disabled_at.is_(None) & (AppRow.state == AppState.LIVE)
+    wanted = select(WebhookRow).join(ClientRow, ClientRow.id == WebhookRow.client_id)
+    row = session.scalars(wanted.join(AppRow, AppRow.client_id == ClientRow.id).where(live)).one_or_none()
     if row is None or (row.hold_until is not None and row.hold_until > now):
         return None
     secrets = [sealer.unseal(row.secret, secret_place(row.id, row.secret_number))]

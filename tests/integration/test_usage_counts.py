@@ -191,6 +191,18 @@ def test_the_real_check_is_counted_by_the_job(service: Service) -> None:
         assert session.scalar(text("SELECT sum(checks) FROM usage_hour")) == 1
 
 
+def test_checks_of_the_sandbox_are_not_counted(service: Service) -> None:
+    with service.session() as session:
+        session.execute(text("UPDATE client SET sandbox = true WHERE terminal_code = 'T2'"))
+    code = service.app.code(service.app.register()["card_id"])
+    service.second_terminal.scan(code)
+    service.terminal.scan(code)
+    count(service)
+    with service.session() as session:
+        kept = session.execute(text("SELECT sum(checks), (SELECT count(*) FROM verification) FROM usage_hour")).one()
+    assert tuple(kept) == (1, 2)
+
+
 def test_a_rebuild_mends_what_was_spoilt_and_touches_nothing_else(service: Service) -> None:
     with service.session() as session:
         for hours in (1, 30, 60):

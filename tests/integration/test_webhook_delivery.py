@@ -172,13 +172,14 @@ def test_an_app_that_lost_the_scope_of_bindings_is_told_of_none(hooks: Hooks) ->
         assert kinds(receiver) == []
 
 
-def test_a_disabled_app_is_told_nothing(hooks: Hooks) -> None:
+@pytest.mark.parametrize("stopped", ["UPDATE client SET disabled_at = now()", "UPDATE app SET state = 'suspended'"])
+def test_a_disabled_or_suspended_app_is_told_nothing(hooks: Hooks, stopped: str) -> None:
     service = hooks.service
     with receiving() as receiver:
         hooks.subscribe(receiver.url)
         hooks.act(service.app.register(), "suspend")
         with service.session() as session:
-            session.execute(text("UPDATE client SET disabled_at = now()"))
+            session.execute(text(stopped))
         hooks.deliver()
         assert kinds(receiver) == []
 
