@@ -28,7 +28,7 @@ from ehc.residents.models import DocumentRow
 
 @dataclass(frozen=True)
 class PlasticUse:
-    """What a hospital tells: when, for which step and where (words of ours), and the card, chip and terminal as they were read."""
+    """What a hospital tells: when, for which step and where (words of ours), and card, chip and terminal as read."""
 
     used_at: datetime
     step: str

@@ -52,7 +52,7 @@ class PlasticCardRow(Base):
 
 
 class PlasticUseRow(Base):
-    """A use of a plastic health card (实体卡用卡记录) that a hospital uploads afterwards. `told` is sealed: number, chip, terminal.
+    """A use of a plastic health card (实体卡用卡记录) that a hospital uploads afterwards. `told` is sealed.
 
     `digest` is the blind index of the whole record, so that one that is sent twice is kept once.
     """

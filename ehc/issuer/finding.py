@@ -7,17 +7,19 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Select, case, or_, select
+from sqlalchemy import case, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from ehc.cards.models import CardRow, GrantRow
-from ehc.cards.states import LIVE, Kind, Party
+from ehc.cards.states import LIVE, CardStatus, Kind, Party
 from ehc.core.documents import Document
 from ehc.issuer.accounts import Account
 from ehc.issuer.registry import open_ids
 from ehc.keystore.secret_keys import Secrets
 from ehc.residents import store as residents
 from ehc.residents.models import DocumentRow, ResidentRow
+
+_LIVE_FIRST = (case((CardRow.status.in_(LIVE), 0), else_=1), CardRow.serial.desc())
 
 
 class Found(NamedTuple):
@@ -58,7 +60,17 @@ def by_serial(session: Session, serial: int, client_id: UUID, *, at: datetime) -
     return _one(session, _seen_by(client_id, at).where(CardRow.serial == serial), False)
 
 
-def _seen_by(client_id: UUID, at: datetime) -> Select[Any]:
+def status_of(session: Session, document: Document, *, secrets: Secrets) -> CardStatus | None:
+    """The state of the card of whoever has this document, for somebody who brings the document itself; None for nobody."""
+    index = residents.number_index(secrets.blind_index, document)
+    wanted = select(CardRow.status).join(DocumentRow, DocumentRow.resident_id == CardRow.resident_id)
+    wanted = wanted.where(DocumentRow.number_index == index, DocumentRow.closed_at.is_(None))
+    wanted = wanted.where(CardRow.kind == Kind.FORMAL).order_by(*_LIVE_FIRST)
+    status = session.scalars(wanted.limit(1)).first()
+    return None if status is None else CardStatus(status)
+
+
+def _seen_by(client_id: UUID, at: datetime) -> Any:
     own = aliased(DocumentRow)
     return (
         select(CardRow, ResidentRow, own, GrantRow.link_id, GrantRow.closed_at)
@@ -67,12 +79,12 @@ def _seen_by(client_id: UUID, at: datetime) -> Select[Any]:
         .join(own, own.id == CardRow.document_id)
         .where(GrantRow.client_id == client_id, or_(GrantRow.until.is_(None), GrantRow.until > at))
         .where(CardRow.kind == Kind.FORMAL)
-        .order_by(case((CardRow.status.in_(LIVE), 0), else_=1), CardRow.serial.desc())
+        .order_by(*_LIVE_FIRST)
         .limit(1)
     )
 
 
-def _one(session: Session, wanted: Select[Any], hold: bool) -> Found | None:
+def _one(session: Session, wanted: Any, hold: bool) -> Found | None:
     if hold:
         wanted = wanted.with_for_update(key_share=True, of=CardRow).execution_options(populate_existing=True)
     row = session.execute(wanted).one_or_none()

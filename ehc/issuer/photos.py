@@ -42,12 +42,15 @@ def keep(
     by: Acting,
     sealer: Sealer,
     now: datetime,
+    instead: bool = True,
 ) -> None:
-    """Keep photographs of an application with its card; those of an application before are replaced."""
+    """Keep photographs of an application with its card, instead of those before: of anybody, or of this client alone."""
     sent = list(photos)
     if not sent:
         return
-    forget(session, {card.serial})
+    before = PhotoRow.card_serial == card.serial
+    before = before if instead else before & (PhotoRow.client_id == client_id)
+    session.execute(delete(PhotoRow).where(before).execution_options(synchronize_session=False))
     for photo in sent:
         photo_id = uuid7(now)
         session.add(

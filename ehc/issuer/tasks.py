@@ -5,7 +5,17 @@ from functools import cache, partial
 from uuid import UUID
 
 from ehc.db import until_none
-from ehc.issuer import deaths, majority, mass_cancelling, national_codes, phone_proofs, photos, proofs, retention, temporary
+from ehc.issuer import (
+    deaths,
+    majority,
+    mass_cancelling,
+    national_codes,
+    phone_proofs,
+    photos,
+    proofs,
+    retention,
+    temporary,
+)
 from ehc.issuer.registry import Registry, registry_of
 from ehc.outside.identity_authority import HttpIdentityAuthority
 from ehc.parties import identity_authority

@@ -6,7 +6,7 @@ through; both names of the wrapper are taken, in the target namespace or in none
 
 from dataclasses import dataclass
 from enum import StrEnum
-from xml.sax.saxutils import escape  # noqa: S406 - writes text, parses nothing
+from xml.sax.saxutils import escape
 
 from ehc.gateways.provincial_soap.charsets import UnknownCharset, decode
 from ehc.gateways.provincial_soap.xml_reader import Element, NotXml, read_xml

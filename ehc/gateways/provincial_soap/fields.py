@@ -46,8 +46,11 @@ def write_day(day: date | None) -> str:
 def read_time(text: str) -> datetime | None:
     """A time, `yyyy-MM-dd HH:mm:ss` in China; None for anything else."""
     found = _TIME.fullmatch(text)
+    if found is None:
+        return None
+    year, month, day, hour, minute, second = map(int, found.groups())
     try:
-        return datetime(*map(int, found.groups()), tzinfo=CHINA_TIME) if found else None  # type: ignore[misc]  # six of them
+        return datetime(year, month, day, hour, minute, second, tzinfo=CHINA_TIME)
     except ValueError:
         return None
 

@@ -7,8 +7,6 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import NamedTuple
 
-from ehc.errors import Text
-
 
 class ResultCode(NamedTuple):
     """One code: `result` is `success` or `failure`; `text` the sentence of the table, in Chinese."""

@@ -3,7 +3,7 @@
 Generated clients look the names up in it; they are those of the real service, its misspelling included.
 """
 
-from xml.sax.saxutils import quoteattr  # noqa: S406 - writes text, parses nothing
+from xml.sax.saxutils import quoteattr
 
 from ehc.gateways.provincial_soap.envelope import OPERATION, TARGET
 

@@ -6,7 +6,7 @@ bounded, the size is by whoever hands the text in. What breaks a bound is not re
 
 from dataclasses import dataclass, field
 from typing import Any
-from xml.parsers import expat  # noqa: S407 - document types, and with them entities, are refused below
+from xml.parsers import expat
 
 
 class NotXml(Exception):
