@@ -1,0 +1,1 @@
+"""Drop-in gateways: other systems' interfaces on our cards. Thin translators onto the rooms."""
