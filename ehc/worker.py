@@ -43,6 +43,7 @@ from ehc.binding import tasks as binding_tasks
 from ehc.cards.bindings import END_AT_BANK
 from ehc.clock import local_day
 from ehc.db import engine_options, until_none
+from ehc.gateways import calls as gateway_calls
 from ehc.issuer import mass_cancelling, proofs, tasks
 from ehc.issuer.batch import purging, uploads
 from ehc.issuer.batch import tasks as batch_tasks
@@ -83,6 +84,7 @@ def upkeep(place: Place) -> None:
         outbox.purge_deleted,
         assertions.purge,
         enrolments.purge,
+        gateway_calls.purge,
         *STAFF_PURGES,
     ):
         until_none(place.work, partial(purge, now=place.clock.now()))

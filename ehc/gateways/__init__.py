@@ -1,1 +1,1 @@
-"""Drop-in gateways: other systems' interfaces on our cards. Thin translators onto the rooms."""
+"""Interfaces (接入网关) that hospitals and mini-programs already speak, as thin translators onto the rooms."""
