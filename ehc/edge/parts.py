@@ -20,9 +20,9 @@ from ehc.web.gate import Gate, Limits
 from ehc.web.idempotency import Once
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Parts:
-    """The parts of one worker that its rooms share."""
+    """The parts of one worker that its rooms share: known by being the very same, so that what is made of them is made once."""
 
     settings: Settings
     engine: Engine

@@ -1,6 +1,7 @@
 """The room `verify`, joined."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from flask import Blueprint
 
@@ -17,8 +18,16 @@ from ehc.verify.service import Tools
 
 def blueprints(parts: Parts) -> Iterator[Blueprint]:
     """Every blueprint of the room."""
+    deps = deps_of(parts)
+    yield verify_api.verifications_blueprint(deps)
+    yield verify_api.history_blueprint(deps)
+
+
+@lru_cache(maxsize=1)
+def deps_of(parts: Parts) -> verify_api.VerifyDeps:
+    """What the room is handed: the same for all that are joined to it in one worker, whose checks then share commits."""
     keys, rules = parts.keys, Refreshed(lambda: _rules(parts.work))
-    deps = verify_api.VerifyDeps(
+    return verify_api.VerifyDeps(
         work=parts.work,
         once=parts.once,
         tools=Tools(
@@ -35,8 +44,6 @@ def blueprints(parts: Parts) -> Iterator[Blueprint]:
         authenticate=parts.authenticate,
         institution_names=institution_names,
     )
-    yield verify_api.verifications_blueprint(deps)
-    yield verify_api.history_blueprint(deps)
 
 
 def _rules(work: UnitOfWork) -> Table:
