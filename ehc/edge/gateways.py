@@ -9,6 +9,7 @@ from ehc.edge.parts import Parts
 from ehc.errors import EhcError
 from ehc.gateways import limits, provisioning
 from ehc.gateways.accounts import Accounts
+from ehc.gateways.admin_api import gateways_blueprint
 from ehc.gateways.calls import Calls
 from ehc.gateways.limits import Door
 
@@ -40,6 +41,7 @@ def blueprints(parts: Parts) -> Iterator[Blueprint]:
         Calls(parts.work, parts.clock),
         Door(parts.gate),
     )
+    yield gateways_blueprint(parts.admin, parts.gate.address)
     yield from _open_platform(shared)
     yield from _provincial(shared)
 
