@@ -60,7 +60,7 @@ def listed(
     if before is not None:
         wanted = wanted.where(tuple_(AccountRow.created_at, AccountRow.id) < before)
     newest = wanted.order_by(AccountRow.created_at.desc(), AccountRow.id.desc()).limit(limit + 1)
-    found = [Seen(*row.tuple()) for row in session.execute(newest)]
+    found = [Seen(row[0], row[1], row[2]) for row in session.execute(newest)]
     return found[:limit], len(found) > limit
 
 
@@ -69,7 +69,7 @@ def seen(session: Session, branch: Branch, account: UUID) -> Seen:
     found = session.execute(_seen().where(AccountRow.id == account, _in(branch))).one_or_none()
     if found is None:
         raise no_such_account()
-    return Seen(*found.tuple())
+    return Seen(found[0], found[1], found[2])
 
 
 def usage(session: Session, account: UUID, *, since: datetime, until: datetime) -> list[Use]:
