@@ -15,7 +15,7 @@ from ehc.cards.states import CANCEL, REPORT_LOSS, SUSPEND, CardStatus, Move
 from ehc.cards.store import acting
 from ehc.clock import local_day
 from ehc.errors import EhcError, InvalidValue, Text
-from ehc.issuer import accounts, changes, consents, lifecycle, linking, proofs, recovery
+from ehc.issuer import accounts, changes, consents, lifecycle, linking, proofs, recovery, weighing
 from ehc.issuer.accounts import Account
 from ehc.issuer.applications import Application, inside, read_person
 from ehc.issuer.deps import IssuerDeps
@@ -298,14 +298,8 @@ def if_match() -> int | None:
 
 
 def weighed_application(deps: IssuerDeps, wanted: Application, person: Person) -> Weighed:
-    """The proof of an application. The authority is not asked about somebody of whom it has nothing new to say."""
-    registry = deps.registry()
-    if registry.authority is not None:
-        with deps.work() as session:
-            asked = accounts.needs_proof(session, person, registry=registry)
-        if not asked:
-            return proofs.spare(registry, wanted.proof)
-    return proofs.weigh(registry, wanted.proof, person)
+    """The proof of an application."""
+    return weighing.weigh_application(deps.work, deps.registry(), wanted.proof, person)
 
 
 def _shown(deps: IssuerDeps, card_id: UUID, wanted: dict[str, Any]) -> tuple[Person, Weighed]:

@@ -63,6 +63,8 @@ class Presentation(NamedTuple):
     document_seen: bool = False
     plastic: PlasticKind | None = None
     """The kind of plastic card whose number `text` is; None for a code."""
+    ids: bool = False
+    """Whether card id and index id are read with the holder, for interfaces that name cards by them."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,9 @@ def visit_of(shown: Presentation, caller: Caller, tools: Tools) -> Visit:
     scan_id = uuid7(now)
     sealed = tools.sealer().seal(shown.operator, operator_place(scan_id)) if shown.operator else None
     rules = tools.rules()
+    tells = telling(rules.told(caller.institution_id, shown.step, now))
+    if shown.ids:
+        tells = tells._replace(asks=[*(tells.asks or ()), "ids"])
     return Visit(
         scan_id,
         now,
@@ -142,7 +147,7 @@ def visit_of(shown: Presentation, caller: Caller, tools: Tools) -> Visit:
         shown.request_id,
         caller.sandbox,
         rules.version,
-        *telling(rules.told(caller.institution_id, shown.step, now)),
+        *tells,
     )
 
 
