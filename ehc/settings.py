@@ -48,6 +48,8 @@ class Settings:
     family_members: int = 5
     temporary_days: int = 7
     print_days: int = 5 * 365
+    photo_days: int = 180
+    provincial_scenes: bool = False
     restore_cancelled: bool = True
     keep_days: int = 15 * 365
     import_megabytes: int = 256
@@ -96,6 +98,8 @@ class Settings:
                 family_members=_within(env.get("EHC_FAMILY_MEMBERS", cls.family_members), 1, 20),
                 temporary_days=_within(env.get("EHC_TEMPORARY_DAYS", cls.temporary_days), 1, 90),
                 print_days=_within(env.get("EHC_PRINT_DAYS", cls.print_days), 1, 10 * 365),
+                photo_days=_within(env.get("EHC_PHOTO_DAYS", cls.photo_days), 1, 3650),
+                provincial_scenes=_choice(env.get("EHC_PROVINCIAL_SCENES", "off"), "off", "on") == "on",
                 restore_cancelled=_choice(env.get("EHC_CANCELLED", "restore"), "restore", "refuse") == "restore",
                 keep_days=_within(env.get("EHC_KEEP_DAYS", cls.keep_days), 183, 100 * 365),
                 import_megabytes=_within(env.get("EHC_IMPORT_MEGABYTES", cls.import_megabytes), 1, 64 * 1024),

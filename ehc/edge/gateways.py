@@ -2,20 +2,27 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from flask import Blueprint
 
-from ehc.edge import issuer, verify
+from ehc.edge.issuer import issuer_deps
 from ehc.edge.parts import Parts
+from ehc.edge.verify import verify_deps
 from ehc.errors import EhcError
 from ehc.gateways import limits, provisioning
 from ehc.gateways.accounts import Accounts
+from ehc.gateways.admin_api import gateways_blueprint
 from ehc.gateways.calls import Calls
 from ehc.gateways.limits import Door
 from ehc.gateways.open_platform.api import open_platform_blueprint
 from ehc.gateways.open_platform.deps import OpenPlatformDeps
 from ehc.gateways.open_platform.tokens import Tokens
+from ehc.gateways.provincial_soap import api as provincial_soap_api
+from ehc.gateways.provincial_soap.asking import Services
+from ehc.gateways.provincial_soap.serving import Desk
 from ehc.parties import card_reader
+from ehc.web.addresses import caller_origin
 
 STATUSES: dict[type[EhcError], int] = {
     provisioning.NoSuchAccount: 404,
@@ -45,13 +52,15 @@ def blueprints(parts: Parts) -> Iterator[Blueprint]:
         Calls(parts.work, parts.clock),
         Door(parts.gate),
     )
+    yield gateways_blueprint(parts.admin, parts.gate.address)
     yield from _open_platform(shared)
     yield from _provincial(shared)
 
 
 def _open_platform(shared: Gateways) -> Iterator[Blueprint]:
     """健康卡开放平台 (JSON)."""
-    parts, room = shared.parts, verify.deps_of(shared.parts)
+    parts = shared.parts
+    issuer, verify = parts.shared(issuer_deps), parts.shared(verify_deps)
     deps = OpenPlatformDeps(
         work=parts.work,
         clock=parts.clock,
@@ -59,10 +68,10 @@ def _open_platform(shared: Gateways) -> Iterator[Blueprint]:
         calls=shared.calls,
         door=shared.door,
         tokens=Tokens(parts.work, parts.clock),
-        issuer=issuer.deps_of(parts),
+        issuer=issuer,
         secrets=parts.keys.of_caller,
-        tools=room.tools,
-        settle=room.journal.settle,
+        tools=verify.tools,
+        settle=verify.journal.settle,
         reader=card_reader(parts.settings, parts.clock),
         demo=parts.settings.demo,
     )
@@ -71,4 +80,20 @@ def _open_platform(shared: Gateways) -> Iterator[Blueprint]:
 
 def _provincial(shared: Gateways) -> Iterator[Blueprint]:
     """省级平台接口 (SOAP)."""
-    yield from ()
+    parts = shared.parts
+    issuer, verify = parts.shared(issuer_deps), parts.shared(verify_deps)
+    services = Services(
+        work=parts.work,
+        clock=parts.clock,
+        registry=issuer.registry,
+        desk=issuer.desk,
+        national_desk=issuer.national_desk,
+        tools=verify.tools,
+        settle=verify.journal.settle,
+        count_card=shared.door.count_card,
+        photo_days=parts.settings.photo_days,
+        scenes=parts.settings.provincial_scenes,
+    )
+    desk = Desk(services, find=shared.accounts.find, admit=shared.door.admit)
+    origin = partial(caller_origin, parts.settings.trusted_proxies)
+    yield provincial_soap_api.blueprint(provincial_soap_api.ProvincialDeps(desk, shared.calls, origin))

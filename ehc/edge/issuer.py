@@ -1,7 +1,6 @@
 """The room `issuer`, joined."""
 
 from collections.abc import Iterator
-from functools import lru_cache
 
 from flask import Blueprint
 
@@ -32,7 +31,7 @@ STATUSES: dict[type[EhcError], int] = {
 
 def blueprints(parts: Parts) -> Iterator[Blueprint]:
     """Every blueprint of the room. Raises `SettingsError` or `SetupError` for a party that cannot be reached as configured."""
-    deps = deps_of(parts)
+    deps = parts.shared(issuer_deps)
     yield issuer_api.cards_blueprint(deps)
     yield code_api.codes_blueprint(deps)
     yield code_api.temporary_blueprint(deps)
@@ -45,9 +44,8 @@ def blueprints(parts: Parts) -> Iterator[Blueprint]:
     yield rights_api.rights_blueprint(rights_api.RightsDeps(deps, checks_of, institution_names))
 
 
-@lru_cache(maxsize=1)
-def deps_of(parts: Parts) -> IssuerDeps:
-    """What the room is handed: the same for all that are joined to it in one worker, for desks keep connections."""
+def issuer_deps(parts: Parts) -> IssuerDeps:
+    """What the room is handed. Raises `SettingsError` or `SetupError` as `blueprints` does."""
     settings, keys, clock = parts.settings, parts.keys, parts.clock
     limit = IssueLimit(parts.redis, per_minute=settings.codes_per_minute)
     desk = CodeDesk(

@@ -1,6 +1,8 @@
 """What every room is handed: transactions, keys, a clock, and how its callers are known."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
 
 from flask import Flask
 from sqlalchemy import Engine
@@ -19,10 +21,12 @@ from ehc.web.auth import Authenticate
 from ehc.web.gate import Gate, Limits
 from ehc.web.idempotency import Once
 
+Made = TypeVar("Made")
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True)
 class Parts:
-    """The parts of one worker that its rooms share: known by being the very same, so that what is made of them is made once."""
+    """The parts of one worker that its rooms share."""
 
     settings: Settings
     engine: Engine
@@ -36,6 +40,13 @@ class Parts:
     authenticate: Authenticate
     once: Once
     admin: AdminDeps
+    _made: dict[Callable[["Parts"], Any], Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def shared(self, make: "Callable[[Parts], Made]") -> Made:
+        """What `make` makes of these parts, made once: desks and journals keep connections and gather calls."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        return cast("Made", self._made[make])
 
 
 def parts_of(

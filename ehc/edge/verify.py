@@ -1,7 +1,6 @@
 """The room `verify`, joined."""
 
 from collections.abc import Iterator
-from functools import lru_cache
 
 from flask import Blueprint
 
@@ -18,14 +17,13 @@ from ehc.verify.service import Tools
 
 def blueprints(parts: Parts) -> Iterator[Blueprint]:
     """Every blueprint of the room."""
-    deps = deps_of(parts)
+    deps = parts.shared(verify_deps)
     yield verify_api.verifications_blueprint(deps)
     yield verify_api.history_blueprint(deps)
 
 
-@lru_cache(maxsize=1)
-def deps_of(parts: Parts) -> verify_api.VerifyDeps:
-    """What the room is handed: the same for all that are joined to it in one worker, whose checks then share commits."""
+def verify_deps(parts: Parts) -> verify_api.VerifyDeps:
+    """What the room is handed."""
     keys, rules = parts.keys, Refreshed(lambda: _rules(parts.work))
     return verify_api.VerifyDeps(
         work=parts.work,

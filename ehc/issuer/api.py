@@ -35,7 +35,7 @@ from ehc.issuer.schemas import (
     facts,
     proof,
 )
-from ehc.issuer.weighing import weighed_application
+from ehc.issuer.weighing import weigh_application
 from ehc.outside.identity_authority import AuthorityAway
 from ehc.residents.store import Person
 from ehc.web import parsing
@@ -97,7 +97,7 @@ def _add_registration(bp: Blueprint, deps: IssuerDeps) -> None:
         wanted, agreed = application(sent), sent.get("consents", [])
         registry = deps.registry()
         person = read_person(wanted, today=local_day(deps.clock.now()))
-        weighed = weighed_application(deps.work, registry, wanted, person)
+        weighed = weigh_application(deps.work, registry, wanted.proof, person)
 
         def act(session: Session) -> Answer:
             now = deps.clock.now()

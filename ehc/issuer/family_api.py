@@ -25,7 +25,7 @@ from ehc.issuer.family_schemas import (
     relation_code,
 )
 from ehc.issuer.schemas import application, card_out, proof
-from ehc.issuer.weighing import weighed_application
+from ehc.issuer.weighing import weigh_application
 from ehc.web import parsing
 from ehc.web.answers import Answer, instant
 from ehc.web.auth import bearer, caller
@@ -128,4 +128,4 @@ def _applicant(deps: IssuerDeps, wanted: dict[str, Any], shown: Proof) -> Applic
     with inside("/member"):
         person = read_person(member, today=today)
         newborns.require_age(person, today=today, now=now)
-    return Applicant(person, weighed_application(deps.work, deps.registry(), member, person))
+    return Applicant(person, weigh_application(deps.work, deps.registry(), member.proof, person))

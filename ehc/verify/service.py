@@ -64,7 +64,7 @@ class Presentation(NamedTuple):
     plastic: PlasticKind | None = None
     """The kind of plastic card whose number `text` is; None for a code."""
     ids: bool = False
-    """Whether the card's national ids are asked for, as interfaces do that know cards by them."""
+    """Whether card id and index id are read with the holder, for interfaces that name cards by them."""
 
 
 @dataclass(frozen=True)
@@ -132,9 +132,9 @@ def visit_of(shown: Presentation, caller: Caller, tools: Tools) -> Visit:
     scan_id = uuid7(now)
     sealed = tools.sealer().seal(shown.operator, operator_place(scan_id)) if shown.operator else None
     rules = tools.rules()
-    may = telling(rules.told(caller.institution_id, shown.step, now))
+    tells = telling(rules.told(caller.institution_id, shown.step, now))
     if shown.ids:
-        may = may._replace(asks=[*(may.asks or ()), CARD_IDS])
+        tells = tells._replace(asks=[*(tells.asks or ()), CARD_IDS])
     return Visit(
         scan_id,
         now,
@@ -147,7 +147,7 @@ def visit_of(shown: Presentation, caller: Caller, tools: Tools) -> Visit:
         shown.request_id,
         caller.sandbox,
         rules.version,
-        *may,
+        *tells,
     )
 
 

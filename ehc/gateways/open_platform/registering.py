@@ -31,7 +31,7 @@ from ehc.issuer.accounts import Account
 from ehc.issuer.applications import Application, Proof, read_person
 from ehc.issuer.metrics import REGISTRATIONS
 from ehc.issuer.proofs import Weighed
-from ehc.issuer.weighing import weighed_application
+from ehc.issuer.weighing import weigh_application
 from ehc.residents.store import Person
 
 BATCH = 15
@@ -142,7 +142,7 @@ def _weighing(call: Call) -> Weighing:
     registry, work = call.deps.issuer.registry(), call.deps.work
 
     def weigh(applicant: Applicant) -> Weighed:
-        weighed = weighed_application(work, registry, applicant.wanted, applicant.person)
+        weighed = weigh_application(work, registry, applicant.wanted.proof, applicant.person)
         if weighed.asked and weighed.found is None:
             raise Refusal(Result.BUSY, "实名核验服务暂不可用")
         if weighed.refuted:

@@ -1,0 +1,145 @@
+"""E0002 and E0005: codes applied for, and fetched (provincial SOAP 4.2, 4.5).
+
+The codes are national ones, whose text has the form that this interface speaks of: `id:1` and `id:0:validity`. To apply for a
+static code is to allow static codes of the card: whoever does is the holder, or acts for them.
+"""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from ehc.cards.models import CardRow
+from ehc.cards.states import CardStatus
+from ehc.clock import local_day
+from ehc.codes.national_text import national_static
+from ehc.gateways.provincial_soap import store
+from ehc.gateways.provincial_soap.asking import Asked, Told
+from ehc.gateways.provincial_soap.messages import Part, node
+from ehc.gateways.provincial_soap.people import document_of
+from ehc.gateways.provincial_soap.result_codes import Failed
+from ehc.gateways.provincial_soap.telling import (
+    APPLIED,
+    FETCHED,
+    UNREGISTERED,
+    Applied,
+    person_values,
+    since,
+    symbol,
+    why_not,
+)
+from ehc.issuer import changes, finding, national_codes, prints
+from ehc.issuer.finding import Found
+from ehc.issuer.metrics import CODES
+from ehc.issuer.registry import open_ids
+
+DYNAMIC, STATIC = "0", "1"
+_ALMOST_OVER = timedelta(seconds=10)
+"""A dynamic code with less than this left is as good as over: the next is issued."""
+_UNKNOWN: Part = ("ehc_cardinfo", node(FETCHED, {"ehc_card_status": UNREGISTERED}))
+_REFUSED = {CardStatus.PENDING_REVIEW: ("2002", "5002"), CardStatus.REJECTED: ("2003", "5003")}
+
+
+def apply_for_code(asked: Asked) -> Told:
+    """E0002."""
+    kind = asked.text("qrcode_type")
+    if kind not in {DYNAMIC, STATIC}:
+        raise Failed("2007")
+    with asked.services.work() as session:
+        found = _found(session, asked)
+        _require_good(found, 0)
+        applied = store.applied(session, found.card)
+        code = _static(session, asked, found, applied) if kind == STATIC else _dynamic(session, asked, found)
+        store.note_applied(session, found.card, static=kind == STATIC, at=_after_closing(found.card, asked.now))
+    CODES.inc()
+    return Told("2009", (_applied(code),))
+
+
+def fetch_codes(asked: Asked) -> Told:
+    """E0005: the codes that were applied for; a dynamic one that is over is replaced."""
+    with asked.services.work() as session:
+        found = _found(session, asked, unknown=(_UNKNOWN,))
+        applied = store.applied(session, found.card)
+        account = found.opened(asked.secrets)
+        values = person_values(account, applied, sent=asked.fields, told=asked.may_tell())
+        bare = ("ehc_cardinfo", node(FETCHED, values))
+        _require_good(found, 1, (bare,))
+        if not since(found.card, applied.code_at):
+            raise Failed("5004", parts=(bare,))
+        dynamic = _current(session, asked, found.card) or _issue(session, asked, found.card)
+        static = _static_text(asked, found.card) if _has_static(found.card, applied) else ""
+    values |= {"dt_qr_code": dynamic, "qr_code_dtimgtext": symbol(dynamic)}
+    if static:
+        values |= {"qr_code": static, "qr_code_imgtext": symbol(static)}
+    return Told("5005", (("ehc_cardinfo", node(FETCHED, values)),))
+
+
+def _found(session: Session, asked: Asked, unknown: tuple[Part, ...] = ()) -> Found:
+    """The card that is asked for, held: of two that apply at once one is first. Raises `Failed`: 2008, with `unknown`."""
+    document = document_of(asked.fields, today=local_day(asked.now))
+    found = None
+    if document is not None:
+        found = finding.by_document(session, document, asked.caller.id, secrets=asked.secrets, at=asked.now, hold=True)
+    if found is None:
+        raise Failed("2008", parts=unknown)
+    asked.count(found.card)
+    return found
+
+
+def _require_good(found: Found, column: int, parts: tuple[Part, ...] = ()) -> None:
+    """Raises `Failed` with E0002's (0) or E0005's (1) code for a card that is not active."""
+    status = CardStatus(found.card.status)
+    if status != CardStatus.ACTIVE or not found.open_grant:
+        code = _REFUSED.get(status, ("2001", "5001"))[column]
+        raise Failed(code, why_not(found.card), parts)
+
+
+def _static(session: Session, asked: Asked, found: Found, applied: Applied) -> str:
+    card, now = found.card, asked.now
+    if _has_static(card, applied):
+        raise Failed("2004", parts=(_applied(_static_text(asked, card)),))
+    asked.services.desk.admit(card.id, asked.caller.id)
+    if not card.static_allowed:
+        changes.change_facts(
+            session,
+            card,
+            {"static_allowed": True},
+            caller=asked.caller,
+            party=found.party,
+            registry=asked.services.registry(),
+            now=now,
+        )
+    return prints.national(session, card.id, caller=asked.caller, secrets=asked.secrets, now=now).text
+
+
+def _dynamic(session: Session, asked: Asked, found: Found) -> str:
+    known = _current(session, asked, found.card)
+    if known is not None:
+        raise Failed("2006", parts=(_applied(known),))
+    return _issue(session, asked, found.card)
+
+
+def _issue(session: Session, asked: Asked, card: CardRow) -> str:
+    return asked.services.national_desk.issue(card.id, asked.caller.id, within=session).text
+
+
+def _current(session: Session, asked: Asked, card: CardRow) -> str | None:
+    found = national_codes.current(session, card, secrets=asked.secrets, at=asked.now + _ALMOST_OVER)
+    return None if found is None else found.text
+
+
+def _has_static(card: CardRow, applied: Applied) -> bool:
+    return card.static_allowed and since(card, applied.static_at)
+
+
+def _static_text(asked: Asked, card: CardRow) -> str:
+    ehc_id, _ = open_ids(card, asked.secrets)
+    return national_static(bytes.fromhex(ehc_id or ""))
+
+
+def _applied(code: str) -> Part:
+    return ("ehc_cardinfo", node(APPLIED, {"qr_code": code, "qr_code_imgtext": symbol(code)}))
+
+
+def _after_closing(card: CardRow, now: datetime) -> datetime:
+    """Now, or what comes just after the moment in which the card's codes were closed."""
+    return now if card.codes_since is None else max(now, card.codes_since + timedelta(microseconds=1))
