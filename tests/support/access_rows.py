@@ -65,6 +65,13 @@ PUBLIC = {
     )
 } | {("POST", "/oauth/token"): anyone(), ("POST", "/v1/bank-notices"): anyone()}
 
+PROVINCIAL = {
+    (method, path): anyone()
+    for method in ("GET", "POST")
+    for path in ("/healthCard/services/elecHealthCardWebSevice", "/ws/elecHealthCardWebSevice", "/ws/")
+}
+"""Who calls is in the envelope."""
+
 CARDS = {
     ("POST", "/v1/cards"): client(_CARDS),
     ("GET", CARD): client(_CARDS, own=200, other=404),
@@ -257,6 +264,7 @@ GATEWAYS = {
 
 ROWS: dict[tuple[str, str], Row] = {
     **PUBLIC,
+    **PROVINCIAL,
     **CARDS,
     **CHECKS,
     **BINDINGS,
