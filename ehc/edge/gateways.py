@@ -12,11 +12,16 @@ from ehc.edge.verify import verify_deps
 from ehc.errors import EhcError
 from ehc.gateways import limits, provisioning
 from ehc.gateways.accounts import Accounts
+from ehc.gateways.admin_api import gateways_blueprint
 from ehc.gateways.calls import Calls
 from ehc.gateways.limits import Door
+from ehc.gateways.open_platform.api import open_platform_blueprint
+from ehc.gateways.open_platform.deps import OpenPlatformDeps
+from ehc.gateways.open_platform.tokens import Tokens
 from ehc.gateways.provincial_soap import api as provincial_soap_api
 from ehc.gateways.provincial_soap.asking import Services
 from ehc.gateways.provincial_soap.serving import Desk
+from ehc.parties import card_reader
 from ehc.web.addresses import caller_origin
 
 STATUSES: dict[type[EhcError], int] = {
@@ -47,13 +52,30 @@ def blueprints(parts: Parts) -> Iterator[Blueprint]:
         Calls(parts.work, parts.clock),
         Door(parts.gate),
     )
+    yield gateways_blueprint(parts.admin, parts.gate.address)
     yield from _open_platform(shared)
     yield from _provincial(shared)
 
 
 def _open_platform(shared: Gateways) -> Iterator[Blueprint]:
     """健康卡开放平台 (JSON)."""
-    yield from ()
+    parts = shared.parts
+    issuer, verify = parts.shared(issuer_deps), parts.shared(verify_deps)
+    deps = OpenPlatformDeps(
+        work=parts.work,
+        clock=parts.clock,
+        accounts=shared.accounts,
+        calls=shared.calls,
+        door=shared.door,
+        tokens=Tokens(parts.work, parts.clock),
+        issuer=issuer,
+        secrets=parts.keys.of_caller,
+        tools=verify.tools,
+        settle=verify.journal.settle,
+        reader=card_reader(parts.settings, parts.clock),
+        demo=parts.settings.demo,
+    )
+    yield open_platform_blueprint(deps)
 
 
 def _provincial(shared: Gateways) -> Iterator[Blueprint]:

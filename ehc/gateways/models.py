@@ -97,6 +97,7 @@ class UseRow(Base):
     """How many calls of one hour (UTC) had this in common. `account_id` all zeros: calls of nobody we know."""
 
     __tablename__ = "gateway_use"
+    __table_args__ = (Index("ix_gateway_use_account_id", "account_id", "hour"),)
 
     hour: Mapped[datetime] = mapped_column(DateTime(timezone=True), primary_key=True)
     account_id: Mapped[UUID] = mapped_column(primary_key=True)

@@ -4,7 +4,6 @@ An account is locked before anything of it changes, so that its secrets and plac
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -62,26 +61,17 @@ class WrongAccountState(EhcError):
     code = "gateway-account-state"
 
 
-@dataclass(frozen=True)
-class Made:
-    """A new account, and its first secret, which is told once."""
-
-    row: AccountRow
-    secret: NewSecret
-
-
 def add(
     session: Session,
     kind: GatewayKind,
     app_id: UUID,
     *,
-    sealer: Sealer,
     by: By,
     now: datetime,
     name: str | None = None,
     settings: Mapping[str, Any] | None = None,
-) -> Made:
-    """An account of an app, with a secret. `name` is the `userName`; without one, and for the open platform, it is made here.
+) -> AccountRow:
+    """An account of an app, without a secret yet. `name` is its `userName`, or `appId`; one is made up where none is given.
 
     Raises `NoSuchApp`, `NameTaken`, or `InvalidValue` for a name that the interface cannot carry.
     """
@@ -98,16 +88,15 @@ def add(
         )
     row = AccountRow(id=uuid7(now), client_id=app.id, kind=kind, name=name, created_at=now, **(settings or {}))
     _insert(session, row, NameTaken(Text("已有同名接入账号。", "An account of this gateway has this name.")))
-    made = secrets.add(session, row, sealer=sealer, now=now)
     _record(session, "gateway.account-added", row, by, now, after=facts_of(row), app=str(app.id))
-    return Made(row, made)
+    return row
 
 
 def one(session: Session, account: UUID) -> AccountRow:
     """The account with this id. Raises `NoSuchAccount`."""
     row = session.get(AccountRow, account)
     if row is None:
-        raise _no_such_account()
+        raise no_such_account()
     return row
 
 
@@ -119,7 +108,7 @@ def named(session: Session, name: str) -> AccountRow:
     try:
         return one(session, UUID(name))
     except ValueError:
-        raise _no_such_account() from None
+        raise no_such_account() from None
 
 
 def change(
@@ -185,16 +174,24 @@ def add_place(
     return place
 
 
-def end_place(session: Session, account: UUID, kind: PlaceKind, code: str, *, by: By, now: datetime) -> AccountRow:
+def end_place(session: Session, account: UUID, place: UUID, *, by: By, now: datetime) -> AccountRow:
     """Take a code away from the account. Raises `NoSuchAccount` or `NoSuchPlace`."""
     row = _hold(session, account)
-    found = next((place for place in places(session, row.id) if (place.kind, place.code) == (kind, code)), None)
+    found = next((each for each in places(session, row.id) if each.id == place), None)
     if found is None:
-        raise NoSuchPlace(Text("该账号没有此代码。", "The account has no such code."))
+        raise _no_such_place()
     found.ended_at = now
     _touch(session, row)
-    _record(session, "gateway.place-ended", row, by, now, place=kind, code=code)
+    _record(session, "gateway.place-ended", row, by, now, place=found.kind, code=found.code)
     return row
+
+
+def place_named(session: Session, account: UUID, kind: PlaceKind, code: str) -> PlaceRow:
+    """The code of the account. Raises `NoSuchPlace`."""
+    found = next((each for each in places(session, account) if (each.kind, each.code) == (kind, code)), None)
+    if found is None:
+        raise _no_such_place()
+    return found
 
 
 def places(session: Session, account: UUID) -> list[PlaceRow]:
@@ -241,7 +238,7 @@ def _hold(session: Session, account: UUID) -> AccountRow:
     wanted = select(AccountRow).where(AccountRow.id == account).with_for_update(key_share=True)
     row = session.scalars(wanted.execution_options(populate_existing=True)).one_or_none()
     if row is None:
-        raise _no_such_account()
+        raise no_such_account()
     return row
 
 
@@ -265,5 +262,10 @@ def _record(session: Session, action: str, row: AccountRow, by: By, now: datetim
     audit.record(session, action, actor=by.actor, subject=str(row.id), at=now, facts=told)
 
 
-def _no_such_account() -> NoSuchAccount:
+def _no_such_place() -> NoSuchPlace:
+    return NoSuchPlace(Text("该账号没有此代码。", "The account has no such code."))
+
+
+def no_such_account() -> NoSuchAccount:
+    """What is said of an account that is elsewhere or nowhere."""
     return NoSuchAccount(Text("没有这个接入账号。", "There is no such account of a gateway."))

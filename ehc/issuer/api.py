@@ -15,9 +15,9 @@ from ehc.cards.states import CANCEL, REPORT_LOSS, SUSPEND, CardStatus, Move
 from ehc.cards.store import acting
 from ehc.clock import local_day
 from ehc.errors import EhcError, InvalidValue, Text
-from ehc.issuer import accounts, changes, consents, lifecycle, linking, proofs, recovery, weighing
+from ehc.issuer import accounts, changes, consents, lifecycle, linking, proofs, recovery
 from ehc.issuer.accounts import Account
-from ehc.issuer.applications import Application, inside, read_person
+from ehc.issuer.applications import inside, read_person
 from ehc.issuer.deps import IssuerDeps
 from ehc.issuer.metrics import REGISTRATIONS
 from ehc.issuer.proofs import Weighed
@@ -35,6 +35,7 @@ from ehc.issuer.schemas import (
     facts,
     proof,
 )
+from ehc.issuer.weighing import weigh_application
 from ehc.outside.identity_authority import AuthorityAway
 from ehc.residents.store import Person
 from ehc.web import parsing
@@ -96,7 +97,7 @@ def _add_registration(bp: Blueprint, deps: IssuerDeps) -> None:
         wanted, agreed = application(sent), sent.get("consents", [])
         registry = deps.registry()
         person = read_person(wanted, today=local_day(deps.clock.now()))
-        weighed = weighed_application(deps, wanted, person)
+        weighed = weigh_application(deps.work, registry, wanted.proof, person)
 
         def act(session: Session) -> Answer:
             now = deps.clock.now()
@@ -295,11 +296,6 @@ def if_match() -> int | None:
         return int(tag)
     message = Text("If-Match 应为读取卡时得到的 ETag。", "If-Match takes the ETag that came with the card.")
     raise InvalidValue.at("/If-Match", "etag", message)
-
-
-def weighed_application(deps: IssuerDeps, wanted: Application, person: Person) -> Weighed:
-    """The proof of an application."""
-    return weighing.weigh_application(deps.work, deps.registry(), wanted.proof, person)
 
 
 def _shown(deps: IssuerDeps, card_id: UUID, wanted: dict[str, Any]) -> tuple[Person, Weighed]:

@@ -32,7 +32,7 @@ from ehc.crypto.sealed import BlindIndex, Sealer
 from ehc.disclosure.table import Table
 from ehc.keystore.refreshed import Refreshed
 from ehc.residents.store import place
-from ehc.verify.disclosure import STATIC_FIELDS, telling
+from ehc.verify.disclosure import CARD_IDS, STATIC_FIELDS, telling
 from ehc.verify.national import untimely
 from ehc.verify.reasons import NOT_RECORDED, Reason
 from ehc.verify.scans import AnyScan, NationalScan, Scan, Settled, StandingKind, StandingScan, Visit
@@ -134,7 +134,7 @@ def visit_of(shown: Presentation, caller: Caller, tools: Tools) -> Visit:
     rules = tools.rules()
     tells = telling(rules.told(caller.institution_id, shown.step, now))
     if shown.ids:
-        tells = tells._replace(asks=[*(tells.asks or ()), "ids"])
+        tells = tells._replace(asks=[*(tells.asks or ()), CARD_IDS])
     return Visit(
         scan_id,
         now,

@@ -98,6 +98,7 @@ def upgrade() -> None:
             "hour", "account_id", "kind", "method", "dialect", "result", name=op.f("pk_gateway_use")
         ),
     )
+    op.create_index("ix_gateway_use_account_id", "gateway_use", ["account_id", "hour"])
     op.create_table(
         "gateway_failure",
         sa.Column("id", sa.BigInteger(), sa.Identity(), nullable=False),

@@ -1,14 +1,14 @@
 """Photographs of applications, uses of plastic cards, and what the provincial interface knows of cards.
 
 Revision ID: 0019
-Revises: 0017
+Revises: 0018
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0019"
-down_revision = "0017"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 

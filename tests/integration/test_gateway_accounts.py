@@ -1,6 +1,5 @@
 """Accounts of gateways: who is found, what they may call with, and how soon a change counts."""
 
-from collections.abc import Iterator
 from hashlib import sha256
 from threading import Barrier, Thread
 from uuid import uuid4
@@ -12,6 +11,7 @@ from sqlalchemy.orm import Session
 from ehc.access import apps, institutions
 from ehc.access.app_states import SUSPEND
 from ehc.access.client_secrets import NoSuchSecret, TooManySecrets
+from ehc.crypto.sealed import Sealer
 from ehc.db import unit_of_work
 from ehc.errors import InvalidValue
 from ehc.gateways import provisioning
@@ -51,16 +51,9 @@ def accounts(service: Service, watch: Watch) -> Accounts:
     return Accounts(unit_of_work(service.engine), lambda: _sealer(service), service.clock, timer=watch)
 
 
-def _sealer(service: Service) -> secret_keys.Sealer:
+def _sealer(service: Service) -> Sealer:
     with service.session() as session:
         return secret_keys.load(session, service.settings.key_encrypting_key()).sealer
-
-
-@pytest.fixture
-def act(service: Service) -> Iterator[Session]:
-    """One transaction, committed at the end of the test."""
-    with service.session() as session:
-        yield session
 
 
 def test_account_is_found_with_its_secret_and_places(service: Service, accounts: Accounts, known: TestAccount) -> None:
@@ -218,9 +211,12 @@ def test_code_can_move_to_another_institution(service: Service, accounts: Accoun
     with service.session() as session:
         with pytest.raises(provisioning.PlaceTaken):
             provisioning.add_place(session, known.id, PlaceKind.HOSPITAL, "30001", second, by=TESTER, now=now)
-        provisioning.end_place(session, known.id, PlaceKind.HOSPITAL, "30001", by=TESTER, now=now)
+        old = provisioning.place_named(session, known.id, PlaceKind.HOSPITAL, "30001").id
+        provisioning.end_place(session, known.id, old, by=TESTER, now=now)
         with pytest.raises(provisioning.NoSuchPlace):
-            provisioning.end_place(session, known.id, PlaceKind.HOSPITAL, "30001", by=TESTER, now=now)
+            provisioning.end_place(session, known.id, old, by=TESTER, now=now)
+        with pytest.raises(provisioning.NoSuchPlace):
+            provisioning.place_named(session, known.id, PlaceKind.HOSPITAL, "30001")
         provisioning.add_place(session, known.id, PlaceKind.HOSPITAL, "30001", second, by=TESTER, now=now)
     found = accounts.find(OPEN, known.name)
     assert found is not None
@@ -239,6 +235,7 @@ def test_every_act_is_audited_without_the_secret(service: Service, known: TestAc
         told = [(row.action, row.entry) for row in acts]
     assert {action for action, _ in told} == {
         "gateway.account-added",
+        "gateway.secret-added",
         "gateway.place-added",
         "gateway.account-suspended",
     }

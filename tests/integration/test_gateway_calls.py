@@ -30,7 +30,7 @@ def calls(service: Service, work: UnitOfWork) -> Iterator[Calls]:
 
 
 def call(**changes: Any) -> Call:
-    facts = {
+    facts: dict[str, Any] = {
         "kind": GatewayKind.OPEN_PLATFORM,
         "account": ACCOUNT,
         "method": "verifyQRCode",
@@ -43,7 +43,7 @@ def call(**changes: Any) -> Call:
     return Call(**(facts | changes))
 
 
-FAILED = {"ok": False, "result": "20001", "trace": {"hospitalId": "30001"}}
+FAILED: dict[str, Any] = {"ok": False, "result": "20001", "trace": {"hospitalId": "30001"}}
 
 
 def uses(service: Service) -> dict[tuple[str, str, bool], int]:

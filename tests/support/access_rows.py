@@ -248,6 +248,20 @@ ADMIN = {
     ("POST", "/v1/admin/disclosure/proposals"): admin(Right.DISCLOSURE_WRITE),
 }
 
+_GATEWAY = "/v1/admin/gateways/{account_id}"
+_GREAD, _GWRITE = Right.GATEWAYS_READ, Right.GATEWAYS_WRITE
+GATEWAYS = {
+    ("GET", "/v1/admin/gateways"): admin(_GREAD),
+    ("POST", "/v1/admin/gateways"): admin(_GWRITE),
+    ("GET", "/v1/admin/gateways/failures"): admin(_GREAD),
+    ("GET", _GATEWAY): admin(_GREAD),
+    ("PATCH", _GATEWAY): admin(_GWRITE),
+    **{("GET", f"{_GATEWAY}/{what}"): admin(_GREAD) for what in ("usage", "failures")},
+    **{("POST", f"{_GATEWAY}/{act}"): admin(_GWRITE) for act in ("suspend", "resume", "secrets", "places")},
+    ("DELETE", f"{_GATEWAY}/secrets/{{secret_id}}"): admin(_GWRITE),
+    ("DELETE", f"{_GATEWAY}/places/{{place_id}}"): admin(_GWRITE),
+}
+
 ROWS: dict[tuple[str, str], Row] = {
     **PUBLIC,
     **PROVINCIAL,
@@ -260,4 +274,5 @@ ROWS: dict[tuple[str, str], Row] = {
     **TERMINALS,
     **STAFF,
     **ADMIN,
+    **GATEWAYS,
 }

@@ -64,11 +64,12 @@ def account(
     homes = {code: institution_id(service, code) for code in places.values() if code is not None}
     with service.session() as session:
         sealer = secret_keys.load(session, service.settings.key_encrypting_key()).sealer
-        made = provisioning.add(session, kind, app_id, sealer=sealer, by=TESTER, now=now, name=name, settings=settings)
+        row = provisioning.add(session, kind, app_id, by=TESTER, now=now, name=name, settings=settings)
+        made = provisioning.add_secret(session, row.id, sealer=sealer, by=TESTER, now=now)
         for (place, code), home in places.items():
             where = homes[home] if home is not None else None
-            provisioning.add_place(session, made.row.id, PlaceKind(place), code, where, by=TESTER, now=now)
-        return TestAccount(made.row.id, kind, made.row.name, made.secret.secret, app_id)
+            provisioning.add_place(session, row.id, PlaceKind(place), code, where, by=TESTER, now=now)
+        return TestAccount(row.id, kind, row.name, made.secret, app_id)
 
 
 def with_secret(known: TestAccount, secret: str) -> TestAccount:
