@@ -96,10 +96,11 @@ def _provisioned(site: Site) -> TestAccount:
         session.execute(update(InstitutionRow).values(static_allowed=True))
         sealer = secret_keys.load(session, place.kek).sealer
         by, kind = By("operator:test"), GatewayKind.PROVINCIAL
-        made = provisioning.add(session, kind, row.id, sealer=sealer, by=by, now=now, name="demo_his")
-        provisioning.add_place(session, made.row.id, PlaceKind.ORG, ORG, home.id, by=by, now=now)
-        provisioning.add_place(session, made.row.id, PlaceKind.APP, APP, None, by=by, now=now)
-        return TestAccount(made.row.id, kind, made.row.name, made.secret.secret, row.id)
+        known = provisioning.add(session, kind, row.id, by=by, now=now, name="demo_his")
+        made = provisioning.add_secret(session, known.id, sealer=sealer, by=by, now=now)
+        provisioning.add_place(session, known.id, PlaceKind.ORG, ORG, home.id, by=by, now=now)
+        provisioning.add_place(session, known.id, PlaceKind.APP, APP, None, by=by, now=now)
+        return TestAccount(known.id, kind, known.name, made.secret, row.id)
 
 
 def python_client(running: Running, *calls: tuple[str, str]) -> list[Answer]:
