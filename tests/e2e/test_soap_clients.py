@@ -96,10 +96,11 @@ def _provisioned(site: Site) -> TestAccount:
         session.execute(update(InstitutionRow).values(static_allowed=True))
         sealer = secret_keys.load(session, place.kek).sealer
         by, kind = By("operator:test"), GatewayKind.PROVINCIAL
-        made = provisioning.add(session, kind, row.id, sealer=sealer, by=by, now=now, name="demo_his")
-        provisioning.add_place(session, made.row.id, PlaceKind.ORG, ORG, home.id, by=by, now=now)
-        provisioning.add_place(session, made.row.id, PlaceKind.APP, APP, None, by=by, now=now)
-        return TestAccount(made.row.id, kind, made.row.name, made.secret.secret, row.id)
+        known = provisioning.add(session, kind, row.id, by=by, now=now, name="demo_his")
+        made = provisioning.add_secret(session, known.id, sealer=sealer, by=by, now=now)
+        provisioning.add_place(session, known.id, PlaceKind.ORG, ORG, home.id, by=by, now=now)
+        provisioning.add_place(session, known.id, PlaceKind.APP, APP, None, by=by, now=now)
+        return TestAccount(known.id, kind, known.name, made.secret, row.id)
 
 
 def python_client(running: Running, *calls: tuple[str, str]) -> list[Answer]:
@@ -111,7 +112,8 @@ def python_client(running: Running, *calls: tuple[str, str]) -> list[Answer]:
 
 def node_client(running: Running, *calls: tuple[str, str]) -> list[Answer]:
     program = node()
-    assert program is not None and _MODULES.is_dir(), "make test installs the Node client (.venv/soap.stamp)"
+    assert program is not None
+    assert _MODULES.is_dir(), "make test installs the Node client: make .venv/soap.stamp"
     env = {"NODE_PATH": str(_MODULES), "PATH": os.environ.get("PATH", ""), "NO_PROXY": "*"}
     ended = subprocess.run(
         [program, str(_SCRIPT), running.wsdl],
@@ -140,7 +142,20 @@ def test_line_1_a_client_loads_the_wsdl_and_completes_a_registration(
     assert (registered.code, registered.desc) == ("6008", "注册成功")
     person = registered.node("personinfo")
     assert list(person) == (
-        "name main_index ecardId telephone id_number id_type id_card nation sex birthday address ehc_card_status".split()
+        [
+            "name",
+            "main_index",
+            "ecardId",
+            "telephone",
+            "id_number",
+            "id_type",
+            "id_card",
+            "nation",
+            "sex",
+            "birthday",
+            "address",
+            "ehc_card_status",
+        ]
     )
     assert {name: person[name] for name in wanted if name in person} == {
         name: value for name, value in wanted.items() if name in person
@@ -148,7 +163,9 @@ def test_line_1_a_client_loads_the_wsdl_and_completes_a_registration(
     assert (applied.code, fetched.code) == ("2009", "5005")
     shown = applied.node("ehc_cardinfo")
     assert read_symbol(shown["qr_code_imgtext"]) == (f"{person['ecardId']}:1", (200, 200))
-    (checked,) = client(running, running.arguments("RHC_E0003", {"qr_code": fetched.node("ehc_cardinfo")["dt_qr_code"]}))
+    (checked,) = client(
+        running, running.arguments("RHC_E0003", {"qr_code": fetched.node("ehc_cardinfo")["dt_qr_code"]})
+    )
     assert (checked.code, checked.node("ehc_cardinfo")["ecardId"]) == ("3005", person["ecardId"])
 
 

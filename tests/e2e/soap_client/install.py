@@ -38,7 +38,9 @@ def npm() -> list[str] | None:
 def main(folder: Path) -> int:
     command = npm()
     if command is None:
-        print("The tests drive the SOAP interface with a Node client: install Node.js 18 or newer, then repeat.")
+        sys.stderr.write(
+            "Tests drive the SOAP interface with a Node client: install Node.js 18 or newer, then repeat.\n"
+        )
         return 1
     folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:
