@@ -118,7 +118,6 @@ def as_card(told: dict[str, str]) -> dict[str, Any]:
     return card | dict.fromkeys(("phone2", "patid", "adminExt", "relation", "ext"), "")
 
 
-_WHO = frozenset({"name", "id_number"})
 _FLAT = ("name", "gender", "nation", "birthday", "phone", "address", "idType", "idNumber", "healthCardId", "phid")
 
 
@@ -134,8 +133,8 @@ def _outcome(call: Call, known: str, settled: Settled, claims: _Claims) -> dict[
 def _told(sealer: Sealer, known: str, settled: Settled, holder: Holder) -> dict[str, str]:
     """The holder as far as the rule goes.
 
-    The index id is a hash of name and number: it is told where these are, for a search finds them from it. The card id
-    stands in the code; where it does not, it is told unless the code was a static one, which whoever has a copy shows.
+    The two ids are what this interface's software knows a patient by: told of every code but a static one alone, which whoever
+    has a copy shows, and which holds the card id anyway.
     """
     today = max(local_day(settled.at), holder.birth_date or date.min)
     person = disclose(open_holder(sealer, holder, settled.told), settled.told, today=today) or {}
@@ -150,7 +149,7 @@ def _told(sealer: Sealer, known: str, settled: Settled, holder: Holder) -> dict[
         "idType": person.get("id_type") or "",
         "idNumber": person.get("id_number") or "",
         "healthCardId": qr_text.card_id_in(known) or (_opened(sealer, holder, "ehc_id") if proved else ""),
-        "phid": _opened(sealer, holder, "index_id") if settled.told >= _WHO else "",
+        "phid": _opened(sealer, holder, "index_id") if proved else "",
     }
 
 

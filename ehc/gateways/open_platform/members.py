@@ -38,8 +38,8 @@ class Members:
         return text
 
     def given(self, *names: str) -> str:
-        """The first of these names that is there; the last where none is."""
-        return next((name for name in names if self._found.get(name) is not None), names[-1])
+        """The first of these names that something is under; the first of all where nothing is."""
+        return next((name for name in names if self._found.get(name) is not None), names[0])
 
     def items(self, name: str, *, most: int) -> list["Members"]:
         """A list of 1 to `most` objects. Raises `Refusal` (10002)."""
