@@ -71,15 +71,15 @@ def test_line_2_soap_12_is_answered_in_soap_12(his: Soap) -> None:
     assert returned(answer.data, SOAP12).code == "2008"
 
 
-@pytest.mark.parametrize("path", [PATH, "/ws", "/ws/", "/ws/elecHealthCardWebSevice"])
-def test_line_2_every_path_serves(his: Soap, path: str) -> None:
+def test_line_2_every_path_serves(his: Soap) -> None:
     body = envelope(inner(his.head("RHC_E0005")), inner({"id_card": citizen_number(1)}))
-    assert returned(his.post(body, path=path).data).code == "2008"
+    for path in (PATH, "/ws", "/ws/", "/ws/elecHealthCardWebSevice"):
+        assert returned(his.post(body, path=path).data).code == "2008"
 
 
-@pytest.mark.parametrize("given", ["2026-11-32518:51:23", "", None, "gestern"])
-def test_line_3_any_time_of_creation_is_accepted(his: Soap, given: str | None) -> None:
-    assert his.call("E0005", {"id_card": citizen_number(1)}, msgCreateTime=given).code == "2008"
+def test_line_3_any_time_of_creation_is_accepted(his: Soap) -> None:
+    for given in ("2026-11-32518:51:23", "", None, "gestern"):
+        assert his.call("E0005", {"id_card": citizen_number(1)}, msgCreateTime=given).code == "2008"
 
 
 def test_line_4_the_checks_come_in_their_order(his: Soap) -> None:

@@ -164,31 +164,32 @@ def test_another_name_for_a_known_document_is_6010_and_tells_nothing(service: Se
     assert "王" not in answer.text
 
 
-@pytest.mark.parametrize(
-    ("changes", "code"),
-    [
-        ({"id_card": "11010519491231002x", "id_number": "11010519491231002x"}, "6002"),
-        ({"birthday": "1990年"}, "6003"),
-        ({"birthday": "1990-03-07"}, "6008"),
-        ({"id_number": citizen_number(2)}, "6010"),
-        ({"id_number": None}, "6008"),
-        ({"id_card": None}, "6008"),
-        ({"id_card": None, "id_number": None}, "1001"),
-        ({"id_card": "110105199003070000", "id_number": None}, "6010"),
-        ({"id_type": "15"}, "6008"),
-        ({"id_type": "77", "id_card": None}, "6010"),
-        ({"sex": "3"}, "6010"),
-        ({"nation": "77"}, "6010"),
-        ({"telephone": "0971-6123456"}, "6008"),
-        ({"telephone": "1"}, "6010"),
-        ({"address": "<b>"}, "1002"),
-        ({"address": "路" * 1001}, "1012"),
-        ({"unknown": "x"}, "6008"),
-    ],
-)
-def test_each_field_of_a_registration(his: Soap, changes: dict[str, Any], code: str) -> None:
-    answer = his.call("E0006", adult(1, **changes) | CLERK)
-    assert answer.code == code, answer.text
+_FIELDS: list[tuple[dict[str, Any], str]] = [
+    ({"id_card": "11010519491231002x", "id_number": "11010519491231002x"}, "6002"),
+    ({"birthday": "1990年"}, "6003"),
+    ({"birthday": "1990-03-07"}, "6008"),
+    ({"id_number": citizen_number(2)}, "6010"),
+    ({"id_number": None}, "6008"),
+    ({"id_card": None}, "6008"),
+    ({"id_card": None, "id_number": None}, "1001"),
+    ({"id_card": "110105199003070000", "id_number": None}, "6010"),
+    ({"id_type": "15"}, "6008"),
+    ({"id_type": "77", "id_card": None}, "6010"),
+    ({"sex": "3"}, "6010"),
+    ({"nation": "77"}, "6010"),
+    ({"telephone": "0971-6123456"}, "6008"),
+    ({"telephone": "1"}, "6010"),
+    ({"address": "<b>"}, "1002"),
+    ({"address": "路" * 1001}, "1012"),
+    ({"unknown": "x"}, "6008"),
+]
+"""Changes to a registration, and what it is answered."""
+
+
+def test_each_field_of_a_registration(his: Soap) -> None:
+    for serial, (changes, code) in enumerate(_FIELDS, start=10):
+        answer = his.call("E0006", adult(serial, **changes) | CLERK)
+        assert answer.code == code, (changes, answer.text)
 
 
 def test_photographs_are_checked_and_rest_sealed_until_their_time_is_over(service: Service, his: Soap) -> None:
