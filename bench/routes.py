@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median, quantiles
 
-from bench import load
+from bench import load, provincial
 from bench.ground import Card, Ground
 from ehc.dev.client import Client
 from ehc.dev.granian import Granian, free_port
@@ -111,6 +111,18 @@ class Routes:
     def verify_unguarded(self) -> Route:
         """The same of a service that asks nobody who they are, whence they call, or how often."""
         return replace(self.verify(), server=self._unguarded)
+
+    def verify_soap(self) -> Route:
+        """The same through the provincial interface."""
+        known = provincial.account(self._ground)
+
+        def requests() -> list[bytes]:
+            codes = self._ground.codes(self._ground.cards)
+            bodies = (provincial.check(known, code) for code in codes)
+            path, kind = provincial.PATH, provincial.CONTENT_TYPE
+            return [load.request("POST", path, body, content_type=kind) for body in bodies]
+
+        return Route(self._service, 200, "3005", requests)
 
     def codes(self) -> Route:
         """`POST /v1/cards/{id}/codes`, once for each card."""

@@ -11,7 +11,6 @@ from ehc.clock import local_day
 from tests.support.provincial import (
     APP,
     CLERK,
-    ORG,
     PATH,
     PHOTOS,
     SOAP11,
@@ -229,4 +228,3 @@ def test_app_and_org_may_both_be_sent_unless_the_account_is_strict(service: Serv
     strict = hospital(service, name="strict", strict=True)
     assert strict.call("E0005", who, appCode=APP).code == "1011"
     assert mini_program(service, name="mini").call("E0005", who).code == "2008"
-    assert ORG

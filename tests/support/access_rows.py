@@ -72,6 +72,13 @@ PUBLIC = (
     | {("GET", f"/demo/wechat/{path}"): anyone() for path in ("", "open/getUserCode", "open/takeMsCard")}
 )
 
+PROVINCIAL = {
+    (method, path): anyone()
+    for method in ("GET", "POST")
+    for path in ("/healthCard/services/elecHealthCardWebSevice", "/ws/elecHealthCardWebSevice", "/ws/")
+}
+"""Who calls is in the envelope."""
+
 CARDS = {
     ("POST", "/v1/cards"): client(_CARDS),
     ("GET", CARD): client(_CARDS, own=200, other=404),
@@ -264,6 +271,7 @@ GATEWAYS = {
 
 ROWS: dict[tuple[str, str], Row] = {
     **PUBLIC,
+    **PROVINCIAL,
     **CARDS,
     **CHECKS,
     **BINDINGS,
