@@ -44,6 +44,7 @@ from ehc.cards.bindings import END_AT_BANK
 from ehc.clock import local_day
 from ehc.db import engine_options, until_none
 from ehc.gateways import calls as gateway_calls
+from ehc.gateways.open_platform import upkeep as open_platform
 from ehc.issuer import mass_cancelling, proofs, tasks
 from ehc.issuer.batch import purging, uploads
 from ehc.issuer.batch import tasks as batch_tasks
@@ -85,6 +86,7 @@ def upkeep(place: Place) -> None:
         assertions.purge,
         enrolments.purge,
         gateway_calls.purge,
+        *open_platform.PURGES,
         *STAFF_PURGES,
     ):
         until_none(place.work, partial(purge, now=place.clock.now()))
