@@ -27,13 +27,10 @@ from ehc.issuer import accounts
 _LONGEST = 1_000
 """No field is longer but the photographs; stated lengths are no reason to refuse (provincial SOAP 3.1)."""
 _PASSWORD = "userPwd"  # noqa: S105 - the name of a field
-_CLEAR = frozenset(
-    {
-        *("msgType", "bussinessCode", "businessCode", "msgCreateTime", "orgId", "appCode", "userName", "stdVerCode"),
-        *("encryption", "encrytion", "id_type", "self_id_type", "mother_id_type", "father_id_type", "qrcode_type"),
-        *("relation", "channel_code", "medstep_code", "use_citycode", "hospital_code", "startDate", "endDate"),
-    }
-)
+_HEAD = ("msgType", "bussinessCode", "businessCode", "msgCreateTime", "orgId", "appCode", "userName", "stdVerCode")
+_TYPES = ("encryption", "encrytion", "id_type", "self_id_type", "mother_id_type", "father_id_type", "qrcode_type")
+_PLACES = ("relation", "channel_code", "medstep_code", "use_citycode", "hospital_code", "startDate", "endDate")
+_CLEAR = frozenset({*_HEAD, *_TYPES, *_PLACES, "problem", "fault"})
 """Fields whose values name nobody."""
 _OF_ERRORS: Mapping[type[EhcError], str] = {
     accounts.IdentityMismatch: "6010",
