@@ -266,7 +266,7 @@ def _add_secrets(bp: Blueprint, deps: AdminDeps, from_where: FromWhere) -> None:
     @bp.delete(f"{_ONE}/secrets/<uuid:secret_id>")
     @operation("End a secret of an account", answers={204: None}, right=Right.GATEWAYS_WRITE, problems=(404,))
     def delete_gateway_secret(account_id: UUID, secret_id: UUID) -> Response:
-        """It counts no more within ten seconds. Every call of the open platform is signed with it, so tokens that it got stop too."""
+        """It counts no more within ten seconds; nor do tokens of the open platform: their calls are signed with it."""
         by, now = _by(require(Right.GATEWAYS_WRITE), from_where), deps.clock.now()
         with deps.work() as session:
             provisioning.end_secret(session, account_id, secret_id, by=by, now=now)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from ehc.access.apps import By
 from ehc.callers import Scope
 from ehc.clock import SystemClock
 from ehc.commands.context import Deployment
-from ehc.gateways import provisioning
+from ehc.gateways import provisioning, reading
 from ehc.gateways.kinds import GatewayKind, PlaceKind
 from ehc.keystore import secret_keys
 from tests.e2e.gateway_site import GatewaySite, Hospital, MiniProgram, gateway_site
@@ -269,6 +269,23 @@ def test_operators_see_how_each_calls_and_what_came_of_it(three: Three) -> None:
         } <= {tuple(row) for row in rows}
 
     assert eventually(counted, seconds=allowed(10))
+
+
+def test_a_wrong_secret_stands_in_the_log_of_the_account_and_never_itself(three: Three) -> None:
+    site, secret = three.site, "0123456789abcdef" * 2
+    assert replace(three.his, password=secret).call("E0005", {"id_card": citizen_number(1)}).code == "1005"
+    assert replace(three.mini, secret=secret).call("verifyQRCode", VERIFY | {"qrCodeText": "x"}) == 20001
+
+    def logged() -> bool:
+        found = []
+        for name, result in ((three.his.user, "1005"), (three.mini.app_id, "20001")):
+            with site.session() as session:
+                rows = reading.failures(session, provisioning.named(session, name).id, limit=200)
+                found.append(any(row.result == result for row in rows))
+                assert secret not in str([row.trace for row in rows])
+        return all(found)
+
+    assert eventually(logged, seconds=allowed(10))
 
 
 def test_nobody_s_name_or_number_is_in_the_log_of_the_server(three: Three) -> None:
