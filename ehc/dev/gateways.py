@@ -34,6 +34,8 @@ APP_CODE = "QH0001"
 
 JSON_PATH = "/rest/auth/HealthCard/HealthOpenPlatform/ISVOpenObj/"
 TOKEN_PATH = "/rest/auth/HealthCard/HealthOpenAuth/AuthObj/getAppToken"  # noqa: S105 - an address
+WECHAT_PATH = "/demo/wechat/codes"
+"""Where the demo's stand-in for WeChat makes `wechatCode`s and `healthCode`s."""
 SOAP_PATH = "/healthCard/services/elecHealthCardWebSevice"
 
 
@@ -69,6 +71,7 @@ def accounts(
             "tls_base_url": tls_url,
             "token_url": base_url + TOKEN_PATH,
             "method_url": base_url + JSON_PATH,
+            "wechat_stand_in_url": base_url + WECHAT_PATH,
         },
         "provincial": {
             "url": base_url + SOAP_PATH,

@@ -18,6 +18,7 @@ from ehc.gateways.limits import Door
 from ehc.gateways.open_platform.api import open_platform_blueprint
 from ehc.gateways.open_platform.deps import OpenPlatformDeps
 from ehc.gateways.open_platform.tokens import Tokens
+from ehc.gateways.open_platform.wechat_stand_in import StandInDeps, stand_in_blueprint
 from ehc.gateways.provincial_soap import api as provincial_soap_api
 from ehc.gateways.provincial_soap.asking import Services
 from ehc.gateways.provincial_soap.serving import Desk
@@ -76,6 +77,8 @@ def _open_platform(shared: Gateways) -> Iterator[Blueprint]:
         demo=parts.settings.demo,
     )
     yield open_platform_blueprint(deps)
+    if parts.settings.demo:
+        yield stand_in_blueprint(StandInDeps(parts.work, parts.clock, shared.accounts, parts.keys.secrets.get))
 
 
 def _provincial(shared: Gateways) -> Iterator[Blueprint]:

@@ -50,20 +50,27 @@ def admin(right: Right | None = None, body: Any = None) -> Row:
 _CARDS, _CODES, _VERIFY, _BATCH, _BINDINGS = Scope.CARDS, Scope.CODES, Scope.VERIFY, Scope.BATCH, Scope.BINDINGS
 _BANK, _PLASTIC, _PATIENT = (f"{CARD}/bindings/{kind}" for kind in ("bank-accounts", "plastic-cards", "patient-ids"))
 
-PUBLIC = {
-    ("GET", path): anyone()
-    for path in (
-        "/docs",
-        "/static/web/<path:filename>",
-        "/healthz",
-        "/metrics",
-        "/openapi.json",
-        "/readyz",
-        "/.well-known/ehc/keys",
-        "/.well-known/ehc/keys.cose",
-        "/.well-known/ehc/list-keys",
-    )
-} | {("POST", "/oauth/token"): anyone(), ("POST", "/v1/bank-notices"): anyone()}
+PUBLIC = (
+    {
+        ("GET", path): anyone()
+        for path in (
+            "/docs",
+            "/static/web/<path:filename>",
+            "/healthz",
+            "/metrics",
+            "/openapi.json",
+            "/readyz",
+            "/.well-known/ehc/keys",
+            "/.well-known/ehc/keys.cose",
+            "/.well-known/ehc/list-keys",
+        )
+    }
+    | {
+        ("POST", path): anyone()
+        for path in ("/oauth/token", "/v1/bank-notices", "/rest/auth/<path:path>", "/demo/wechat/codes")
+    }
+    | {("GET", f"/demo/wechat/{path}"): anyone() for path in ("", "open/getUserCode", "open/takeMsCard")}
+)
 
 PROVINCIAL = {
     (method, path): anyone()

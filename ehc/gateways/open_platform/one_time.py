@@ -53,7 +53,7 @@ def issue(session: Session, kind: OneTime, account: UUID, *, card_serial: int | 
 
 def is_good(session: Session, kind: OneTime, code: str, account: UUID, *, now: datetime) -> bool:
     """Whether a code could be used now; holds nothing, so it may be used by somebody else in the next moment."""
-    return is_secret(code) and session.scalar(select(_good(kind, code, account, now).exists())) is True
+    return is_secret(code) and session.scalar(select(_mine(kind, code, account, now).exists())) is True
 
 
 def hold(session: Session, kind: OneTime, code: str, account: UUID, *, now: datetime) -> OneTimeCodeRow | None:
@@ -63,7 +63,15 @@ def hold(session: Session, kind: OneTime, code: str, account: UUID, *, now: date
     """
     if not is_secret(code):
         return None
-    held: OneTimeCodeRow | None = session.scalar(_good(kind, code, account, now).with_for_update())
+    held: OneTimeCodeRow | None = session.scalar(_mine(kind, code, account, now).with_for_update())
+    return held
+
+
+def find(session: Session, kind: OneTime, code: str, *, now: datetime) -> OneTimeCodeRow | None:
+    """As `hold`, for whoever stands for the platform itself: of any account."""
+    if not is_secret(code):
+        return None
+    held: OneTimeCodeRow | None = session.scalar(_good(kind, code, now).with_for_update())
     return held
 
 
@@ -80,11 +88,14 @@ def purge(session: Session, *, now: datetime) -> int:
     return len(session.execute(gone.returning(OneTimeCodeRow.hash)).all())
 
 
-def _good(kind: OneTime, code: str, account: UUID, now: datetime) -> Select[OneTimeCodeRow]:
+def _mine(kind: OneTime, code: str, account: UUID, now: datetime) -> Select[OneTimeCodeRow]:
+    return _good(kind, code, now).where(OneTimeCodeRow.account_id == account)
+
+
+def _good(kind: OneTime, code: str, now: datetime) -> Select[OneTimeCodeRow]:
     return select(OneTimeCodeRow).where(
         OneTimeCodeRow.hash == hash_of(code),
         OneTimeCodeRow.kind == kind,
-        OneTimeCodeRow.account_id == account,
         OneTimeCodeRow.used_at.is_(None),
         OneTimeCodeRow.expires_at > now,
     )
