@@ -18,7 +18,7 @@ _REASON = {"reason": "测试"}
 
 @dataclass(frozen=True)
 class Row:
-    """One route. `own` and `other` are statuses; None is any but 401 and 403."""
+    """One route. `own` and `other` are statuses; None is any but 401 and 403. Where anyone may call, `other` is for all."""
 
     scopes: frozenset[Scope] = frozenset()
     right: Right | None = None
@@ -73,8 +73,8 @@ PUBLIC = (
 )
 
 PROVINCIAL = {
-    (method, path): anyone()
-    for method in ("GET", "POST")
+    (method, path): Row(anyone=True, other=status)
+    for method, status in (("GET", 405), ("POST", 500))  # no ?wsdl, and a fault: `{}` is no envelope
     for path in ("/healthCard/services/elecHealthCardWebSevice", "/ws/elecHealthCardWebSevice", "/ws/")
 }
 """Who calls is in the envelope."""
