@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from ehc.gateways.calls import Call, Calls
 from tests.support.gateways import institution_id
 from tests.support.open_platform import Platform, applicant, serial_of
 from tests.support.service import Service, citizen_number, told
@@ -280,7 +281,11 @@ def test_an_old_id_that_is_somebody_elses_is_not_renewed(platform: Platform, ser
     assert new["newHealthCardId"] == told(answer)["ehc_id"] != mine
 
 
-def test_what_needs_a_party_that_is_not_there_is_said_not_made_up(platform: Platform) -> None:
+def test_what_needs_a_party_that_is_not_there_is_said_not_made_up(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Call] = []
+    monkeypatch.setattr(Calls, "record", lambda _, call: seen.append(call))
     for method, why in (
         ("registerOrder", "人脸"),
         ("verifyFaceIdentity", "人脸"),
@@ -289,7 +294,8 @@ def test_what_needs_a_party_that_is_not_there_is_said_not_made_up(platform: Plat
         ("ocrInfo", "识别"),
     ):
         assert platform.result(method, {"imageContent": "x"}) == 10003
-        assert why in platform.last["commonOut"]["errMsg"]
+        assert platform.last["commonOut"]["errMsg"] == "接口未开通"
+        assert why in (seen[-1].trace or {})["errMsg"]  # what the operator reads
 
 
 def test_sandbox_people_are_nobody_elses(service: Service) -> None:

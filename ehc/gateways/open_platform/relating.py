@@ -73,6 +73,7 @@ def report_his_data(call: Call, members: Members) -> dict[str, Any]:
             account_id=call.account.id,
             institution_id=call.caller.institution_id,
             card_serial=_serial_of(session, call, known),
+            sandbox=call.caller.sandbox,
             code_kind=_kind(known),
             used_at=_time(members.text("time", _LONGEST)),
             reported_at=now,

@@ -47,6 +47,8 @@ def by_health_code(call: Call, members: Members) -> dict[str, Any]:
             raise Refusal(Result.BAD_HEALTH_CODE)
         one_time.spend(session, row, now=now)
         card = session.get_one(CardRow, row.card_serial)
+        if card.sandbox != call.caller.sandbox:
+            raise Refusal(Result.BAD_HEALTH_CODE)
         if card.status == CardStatus.CANCELLED:
             raise Refusal(Result.CARD_CANCELLED)
         by, secrets = acting(call.caller), call.deps.secrets()
