@@ -45,6 +45,7 @@ from ehc.clock import local_day
 from ehc.db import engine_options, until_none
 from ehc.gateways import calls as gateway_calls
 from ehc.gateways.open_platform import upkeep as open_platform
+from ehc.gateways.provincial_soap import store as provincial_soap
 from ehc.issuer import mass_cancelling, proofs, tasks
 from ehc.issuer.batch import purging, uploads
 from ehc.issuer.batch import tasks as batch_tasks
@@ -87,6 +88,7 @@ def upkeep(place: Place) -> None:
         enrolments.purge,
         gateway_calls.purge,
         *open_platform.PURGES,
+        provincial_soap.purge,
         *STAFF_PURGES,
     ):
         until_none(place.work, partial(purge, now=place.clock.now()))

@@ -201,7 +201,7 @@ def end_place(place: Deployment, account: str, kind: str, code: str, person: str
 @click.option("--hours", type=click.IntRange(1, 24 * 366), default=24, show_default=True)
 @deployment
 def usage(place: Deployment, account: str, hours: int) -> None:
-    """What an account calls: method, dialect or signature profile, result, calls, average time, last call.
+    """What an account calls: method, dialect or signature profile, result, calls, average time, last call; error rates.
 
     ACCOUNT `strangers`: calls by none of the accounts.
     """
@@ -216,6 +216,8 @@ def usage(place: Deployment, account: str, hours: int) -> None:
             f"{mark} {use.method:32} {use.dialect:24} {use.result:>6} {use.calls:>9} "
             f"{use.milliseconds:8.1f} ms  {_time(use.last_at)}"
         )
+    for one in reading.by_method(found):
+        click.echo(f"= {one.method:32} {one.calls:>9} calls {one.failed / one.calls:7.1%} failed  {_time(one.last_at)}")
     click.echo(f"{calls} calls, {failed} failed" + (f" ({failed / calls:.1%})" if calls else ""))
 
 

@@ -30,6 +30,7 @@ from ehc.gateways.admin_schemas import (
     WholeGatewayOut,
     failure_out,
     gateway_out,
+    method_out,
     new_secret_out,
     place_out,
     use_out,
@@ -124,7 +125,11 @@ def _add_log(bp: Blueprint, deps: AdminDeps) -> None:
         with deps.work() as session:
             reading.seen(session, who.branch, account_id)
             found = reading.usage(session, account_id, since=until - timedelta(hours=hours + 1), until=until)
-        return Answer({"items": [use_out(use) for use in found]}, headers=_NO_STORE).response()
+        body = {
+            "methods": [method_out(one) for one in reading.by_method(found)],
+            "items": [use_out(use) for use in found],
+        }
+        return Answer(body, headers=_NO_STORE).response()
 
     @bp.get(f"{_ONE}/failures")
     @operation(
@@ -261,7 +266,7 @@ def _add_secrets(bp: Blueprint, deps: AdminDeps, from_where: FromWhere) -> None:
     @bp.delete(f"{_ONE}/secrets/<uuid:secret_id>")
     @operation("End a secret of an account", answers={204: None}, right=Right.GATEWAYS_WRITE, problems=(404,))
     def delete_gateway_secret(account_id: UUID, secret_id: UUID) -> Response:
-        """It counts no more within ten seconds. Tokens of the open platform that it got live on; see `suspend`."""
+        """It counts no more within ten seconds; nor do tokens of the open platform: their calls are signed with it."""
         by, now = _by(require(Right.GATEWAYS_WRITE), from_where), deps.clock.now()
         with deps.work() as session:
             provisioning.end_secret(session, account_id, secret_id, by=by, now=now)

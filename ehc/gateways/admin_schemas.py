@@ -10,7 +10,7 @@ from ehc.access.app_schemas import AppReasonIn, SecretIn
 from ehc.gateways.calls import KEPT
 from ehc.gateways.kinds import GatewayKind, PlaceKind
 from ehc.gateways.models import AccountRow, FailureRow, GatewaySecretRow, PlaceRow
-from ehc.gateways.reading import Seen, Use
+from ehc.gateways.reading import MethodUse, Seen, Use
 from ehc.web.answers import instant
 from ehc.web.fields import choice, text, token, whole
 from ehc.web.paging import LimitField, PageQuery
@@ -148,9 +148,20 @@ class GatewayUseOut(Schema):
     last_at = fields.String(required=True)
 
 
-class GatewayUsageOut(Schema):
-    """Calls, the most frequent first."""
+class GatewayMethodOut(Schema):
+    """All calls of one method."""
 
+    method = fields.String(required=True)
+    calls = fields.Integer(required=True)
+    failed = fields.Integer(required=True)
+    error_rate = fields.Float(required=True, metadata={"description": "Failed of all, 0 to 1."})
+    last_at = fields.String(required=True)
+
+
+class GatewayUsageOut(Schema):
+    """Calls, the most frequent first: summed up by method, and one by one."""
+
+    methods = fields.List(fields.Nested(GatewayMethodOut), required=True)
     items = fields.List(fields.Nested(GatewayUseOut), required=True)
 
 
@@ -220,6 +231,13 @@ def use_out(use: Use) -> dict[str, Any]:
     """A count as it is told."""
     told = {name: getattr(use, name) for name in ("kind", "method", "dialect", "result", "ok", "calls")}
     return told | {"milliseconds": round(use.milliseconds, 2), "last_at": instant(use.last_at)}
+
+
+def method_out(one: MethodUse) -> dict[str, Any]:
+    """The calls of a method as they are told."""
+    rate = round(one.failed / one.calls, 4)
+    told = {"method": one.method, "calls": one.calls, "failed": one.failed}
+    return told | {"error_rate": rate, "last_at": instant(one.last_at)}
 
 
 def failure_out(row: FailureRow) -> dict[str, Any]:

@@ -135,7 +135,7 @@ class Calls:
         try:
             self.flush()
         except SQLAlchemyError as error:
-            log.warning("calls of gateways not written yet", error=type(error).__name__)
+            log.info("calls of gateways not written yet", error=type(error).__name__)
 
     def _count(self, call: Call, now: datetime) -> None:
         hour = now.replace(minute=0, second=0, microsecond=0)

@@ -4,7 +4,7 @@ Whoever works in one branch of the tree sees the accounts whose every institutio
 see nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -43,6 +43,27 @@ class Use:
     milliseconds: float
     """On average."""
     last_at: datetime
+
+
+@dataclass
+class MethodUse:
+    """All calls of one method."""
+
+    method: str
+    calls: int
+    failed: int
+    last_at: datetime
+
+
+def by_method(uses: Iterable[Use]) -> list[MethodUse]:
+    """The same summed up by method, the most frequent first."""
+    found: dict[str, MethodUse] = {}
+    for use in uses:
+        known = found.setdefault(use.method, MethodUse(use.method, 0, 0, use.last_at))
+        known.calls += use.calls
+        known.failed += 0 if use.ok else use.calls
+        known.last_at = max(known.last_at, use.last_at)
+    return sorted(found.values(), key=lambda one: (-one.calls, one.method))
 
 
 def listed(

@@ -108,6 +108,13 @@ class ProofOut(Schema):
     finding, reference = _text(), _text()
 
 
+class PhotoOut(Schema):
+    """A photograph that came with an application and is kept for now. The picture itself is shown to staff alone."""
+
+    kind, media_type = fields.String(required=True), fields.String(required=True)
+    sent_at, kept_until = fields.AwareDateTime(required=True), fields.AwareDateTime(required=True)
+
+
 class AskedOut(CorrectionOut):
     """A request to have something put right, with what it asks for."""
 
@@ -143,6 +150,7 @@ class ExportOut(Schema):
     apps = _many(GrantOut)
     prints = _many(PrintOut)
     identity_proofs = _many(ProofOut)
+    photos = _many(PhotoOut)
     corrections = _many(AskedOut)
     checks = _many(CheckOut)
     more_checks = fields.String(
@@ -199,6 +207,15 @@ def export_out(
                 "reference": row.reference,
             }
             for row in export.proofs
+        ],
+        "photos": [
+            {
+                "kind": row.kind,
+                "media_type": row.media_type,
+                "sent_at": instant(row.sent_at),
+                "kept_until": instant(row.kept_until),
+            }
+            for row in export.photos
         ],
         "corrections": [_asked(asked) for asked in export.corrections],
         "checks": [_check(check, institutions) for check in checks],

@@ -15,6 +15,8 @@ depends_on = None
 
 def upgrade() -> None:
     time = sa.DateTime(timezone=True)
+    # by itself, in a transaction that keeps nobody from the table: 0018 only let other words in
+    op.execute("ALTER TABLE patient_id VALIDATE CONSTRAINT ck_patient_id_source")
     op.create_table(
         "photo",
         sa.Column("id", sa.Uuid(), nullable=False),

@@ -169,7 +169,10 @@ def test_usage_and_failures_of_an_account(service: Service, admin: StaffApi) -> 
             )
         )
     calls.flush()
-    items = told(admin.get(f"{ADMIN}/{known.id}/usage"))["items"]
+    usage = told(admin.get(f"{ADMIN}/{known.id}/usage"))
+    (method,) = usage["methods"]
+    assert (method["method"], method["calls"], method["failed"], method["error_rate"]) == ("verifyQRCode", 3, 1, 0.3333)
+    items = usage["items"]
     assert [(item["dialect"], item["result"], item["calls"], item["milliseconds"]) for item in items] == [
         ("go", "0", 2, 2.0),
         ("go", "40003", 1, 2.0),

@@ -350,7 +350,7 @@ def test_looking_a_terminal_up_takes_one_statement(service: Service, monkeypatch
         service.terminal.get("/v1/institutions")
     before = seen[: next(place for place, one in enumerate(seen) if "ORDER BY institution.created_at" in one)]
     assert [one.split()[0] for one in before if "BEGIN" not in one and "COMMIT" not in one] == ["SELECT"]
-    assert "FROM client LEFT OUTER JOIN institution" in " ".join(before[-1].split())
+    assert "LEFT OUTER JOIN institution ON institution.id = client.institution_id" in " ".join(before[-1].split())
 
 
 def test_what_is_closed_stays_closed(service: Service) -> None:

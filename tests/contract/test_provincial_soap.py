@@ -1,22 +1,28 @@
 """The provincial interface where the checklist is silent: elements, disclosure, refusals, evidence, number of statements."""
 
+from base64 import b64decode
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text, update
+from click.testing import CliRunner
+from sqlalchemy import Engine, select, text, update
 
+from ehc.access.app_models import AppRow
 from ehc.access.models import InstitutionRow
 from ehc.callers import Scope
+from ehc.commands import main
 from ehc.gateways.calls import Calls
 from ehc.issuer import photos
 from ehc.issuer.models import PhotoRow
-from tests.contract.conftest import WorkerMaker
+from tests.contract.conftest import ServiceMaker, WorkerMaker
 from tests.contract.helpers import metric, secrets_of
 from tests.support.gateways import allow
 from tests.support.national import dynamic, validity
 from tests.support.provincial import (
     CLERK,
     PHOTOS,
+    PIXEL,
     Soap,
     adult,
     hospital,
@@ -219,6 +225,20 @@ def test_photographs_go_with_the_account_and_are_not_kept_of_who_is_known(servic
         assert session.scalars(select(PhotoRow)).all() == []
 
 
+def test_staff_look_at_a_photograph_and_leave_a_trace(service: Service, his: Soap, tmp_path: Path) -> None:
+    his.call("E0001", adult() | PHOTOS)
+    card, file = service.app.register(1)["card_id"], tmp_path / "face.png"
+    env = {"EHC_DATABASE_URL": service.settings.database_url}
+    look = ["cards", "photo", card, "face", str(file), "--by", "0041"]
+    assert CliRunner().invoke(main, look, env=env).output == "image/png\n"
+    assert (file.read_bytes(), file.stat().st_mode & 0o777) == (b64decode(PIXEL), 0o600)
+    with service.session() as session:
+        acts = set(session.scalars(text("SELECT action FROM audit WHERE subject = :card"), {"card": card}))
+    assert {"card.photos-kept", "card.photo-read"} <= acts
+    exported = answered(service.app.post(f"/v1/cards/{card}/export", {}))
+    assert {photo["kind"] for photo in exported["photos"]} == {"front", "reverse", "face"}
+
+
 def test_a_dynamic_code_is_applied_for_once_until_it_is_over(service: Service, his: Soap) -> None:
     his.register()
     first = his.apply(kind="0")
@@ -262,6 +282,71 @@ def test_where_review_is_switched_on_an_online_registration_waits(service: Servi
 
 def _change(ecard_id: str, **changes: str) -> dict[str, str]:
     return {"ecardId": ecard_id, "alterNo": "A1", "alterTime": "2026-01-01 08:00:00"} | changes
+
+
+def test_whose_access_ended_with_the_card_is_told_its_state_alone(service: Service, his: Soap) -> None:
+    his.register()
+    assert his.call("E0004", WHO | {"qr_code": his.apply()}).code == "4004"
+    answer = his.call("E0005", WHO)
+    told = {name: value for name, value in answer.node("ehc_cardinfo").items() if value}
+    assert (answer.code, told) == ("5001", {"ehc_card_status": "0", "id_type": "01", "id_number": citizen_number(1)})
+    service.other_app.register(1)  # restores it, for another app
+    assert his.call("E0005", WHO).code == his.call("E0002", WHO | {"qrcode_type": "1"}).code == "2008"
+    assert his.call("E0004", WHO | {"qr_code": "x"}).code == "4003"
+
+
+def test_while_the_database_is_away_every_call_is_1011(service: Service, his: Soap, server_engine: Engine) -> None:
+    his.register()
+    name = service.engine.url.database
+    with server_engine.connect() as connection:
+        connection.execute(text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false"))
+        connection.execute(
+            text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :n"), {"n": name}
+        )
+        try:
+            for code, fields in (("E0005", WHO), ("E0003", {"qr_code": f"{'A' * 64}:1"}), ("E0006", adult(2) | CLERK)):
+                answer = his.call(code, fields)
+                assert (answer.code, answer.good, "数据库暂不可用" in answer.desc) == ("1011", False, True)
+        finally:
+            connection.execute(text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true"))
+    assert his.call("E0005", WHO).code == "5004"
+
+
+def test_limits_networks_and_suspension_are_those_of_the_app(service: Service, his: Soap) -> None:
+    with service.session() as session:
+        session.execute(update(AppRow).values(per_minute=3))
+    other = hospital(service, name="slow")
+    answers = [other.call("E0005", WHO) for _ in range(4)]
+    assert [answer.code for answer in answers] == [
+        "2008",
+        "2008",
+        "1011",
+        "1011",
+    ]  # with the token that the app fetched
+    assert "频繁" in answers[-1].desc
+    with service.session() as session:
+        session.execute(update(AppRow).values(networks=["10.0.0.0/8"], per_minute=None))
+    assert hospital(service, name="far").call("E0005", WHO).code == "1005"
+    with service.session() as session:
+        session.execute(update(AppRow).values(networks=[], state="suspended"))
+    assert hospital(service, name="stopped").call("E0005", WHO).code == "1005"
+
+
+def test_scenes_are_kept_apart_where_that_is_switched_on(start: ServiceMaker) -> None:
+    strict = start(provincial_scenes=True)
+    with strict.session() as session:
+        session.execute(update(InstitutionRow).values(static_allowed=True))
+    his = hospital(strict)
+    his.register()
+    static, fresh = his.apply(kind="1"), his.apply(kind="0")
+    for code, step, wanted in (
+        (static, "010101", "3005"),
+        (fresh, "010101", "3003"),
+        (fresh, "010105", "3005"),
+        (static, "010105", "3003"),
+        (static, "", "3005"),
+    ):
+        assert his.call("E0003", {"qr_code": code, "medstep_code": step}).code == wanted
 
 
 def test_changes_are_made_once_for_a_number(service: Service, his: Soap) -> None:

@@ -1,15 +1,28 @@
 """One person and one card across `/v1`, the open platform's JSON and the provincial SOAP, over HTTP on one running server."""
 
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
+from ehc.access import apps, clients
+from ehc.access.app_states import SUSPEND
+from ehc.access.apps import By
+from ehc.callers import Scope
+from ehc.clock import SystemClock
+from ehc.commands.context import Deployment
+from ehc.gateways import provisioning, reading
+from ehc.gateways.kinds import GatewayKind, PlaceKind
+from ehc.keystore import secret_keys
 from tests.e2e.gateway_site import GatewaySite, Hospital, MiniProgram, gateway_site
 from tests.e2e.peers import Peer
+from tests.e2e.sites import HOST, allowed, eventually
 from tests.support.open_platform import applicant
 from tests.support.provincial import CLERK, adult
 from tests.support.service import citizen_number, person
@@ -171,6 +184,108 @@ def test_every_check_stands_in_one_journal_with_who_and_where(three: Three, seri
     items = three.app.get(f"/v1/cards/{three.on_rest(serial)['card_id']}/verifications").body["items"]
     assert [item["outcome"] for item in items] == 3 * ["accepted"]
     assert {item["institution"] for item in items} == {"示范市第一人民医院"}
+
+
+@dataclass
+class Shared:
+    """One app that speaks all three, and may call so often in a minute."""
+
+    app_id: UUID
+    rest: Peer
+    mini: MiniProgram
+    his: Hospital
+
+
+@pytest.fixture
+def shared(three: Three, request: pytest.FixtureRequest) -> Shared:
+    """`request.param` is the limit in a minute."""
+    site, now, by = three.site, SystemClock().now(), By("operator:test")
+    with site.session() as session:
+        made = clients.add_app(session, name="三接口应用", scopes=frozenset(Scope), now=now)
+        app_id = clients.named(session, made.client_id).id
+        apps.change(session, app_id, {"per_minute": request.param}, version=None, by=by, now=now)
+        home = clients.institution(session, site.demo["institution"]["code"]).id
+        sealer = secret_keys.load(session, Deployment().kek).sealer
+        told = []
+        for kind, place, code in (
+            (GatewayKind.OPEN_PLATFORM, PlaceKind.HOSPITAL, "30009"),
+            (GatewayKind.PROVINCIAL, PlaceKind.ORG, "630109"),
+        ):
+            row = provisioning.add(session, kind, app_id, by=by, now=now)
+            secret = provisioning.add_secret(session, row.id, sealer=sealer, by=by, now=now).secret
+            provisioning.add_place(session, row.id, place, code, home, by=by, now=now)
+            told.append((row.name, secret, code))
+    port = site.server.port
+    rest = Peer(HOST, port, made, site.wires).log_in()
+    return Shared(app_id, rest, MiniProgram(port, *told[0]).log_in(), Hospital(port, *told[1]))
+
+
+UNKNOWN_CARD = f"/v1/cards/{UUID(int=7 << 76 | 2 << 62)}"
+
+
+def too_often(shared: Shared) -> list[bool]:
+    """Whether `/v1`, the mini-program and the hospital's system are told that they call too often; one call of each."""
+    rest = shared.rest.get(UNKNOWN_CARD).status == 429
+    mini = shared.mini.call("getHealthCardByHealthCardId", {"healthCardId": "A" * 64}) == 50000
+    assert mini == ("频繁" in shared.mini.last["commonOut"]["errMsg"])
+    answer = shared.his.call("E0005", {"id_card": citizen_number(999)})
+    assert (answer.code == "1011") == ("频繁" in answer.desc)
+    return [rest, mini, answer.code == "1011"]
+
+
+@pytest.mark.parametrize("shared", [8], indirect=True)
+def test_calls_of_one_app_count_together_over_all_interfaces(shared: Shared) -> None:
+    """Eight in a minute for all together; a minute may turn meanwhile, and the next begin anew."""
+    let_in = 0
+    while not all(refused := too_often(shared)):
+        let_in += refused.count(False)
+        assert let_in <= 2 * 8
+
+
+@pytest.mark.parametrize("shared", [1000], indirect=True)
+def test_a_suspended_app_is_refused_by_all_within_ten_seconds(three: Three, shared: Shared) -> None:
+    card = {"healthCardId": "A" * 64}
+    assert shared.mini.call("getHealthCardByHealthCardId", card) == 40001
+    assert shared.his.call("E0005", {"id_card": citizen_number(999)}).code == "2008"
+    with three.site.session() as session:
+        apps.move(session, shared.app_id, SUSPEND, by=By("operator:test"), now=SystemClock().now(), reason="测试")
+    began = time.monotonic()
+    for refused in (
+        lambda: shared.mini.call("getHealthCardByHealthCardId", card) == 20004,
+        lambda: shared.his.call("E0005", {"id_card": citizen_number(999)}).code == "1005",
+        lambda: shared.rest.get(UNKNOWN_CARD).status == 401,
+    ):
+        assert eventually(refused, seconds=10 - (time.monotonic() - began), every=0.5)
+
+
+def test_operators_see_how_each_calls_and_what_came_of_it(three: Three) -> None:
+    def counted() -> bool:
+        with three.site.session() as session:
+            rows = session.execute(text("SELECT DISTINCT method, dialect, ok FROM gateway_use")).all()
+        return {
+            ("registerHealthCard", "standard", True),
+            ("verifyQRCode", "standard", False),
+            ("RHC_E0003", "soap11 escaped", True),
+        } <= {tuple(row) for row in rows}
+
+    assert eventually(counted, seconds=allowed(10))
+
+
+def test_a_wrong_secret_stands_in_the_log_of_the_account_and_never_itself(three: Three) -> None:
+    site, secret = three.site, "0123456789abcdef" * 2
+    assert replace(three.his, password=secret).call("E0005", {"id_card": citizen_number(1)}).code == "1005"
+    assert replace(three.mini, secret=secret).call("verifyQRCode", VERIFY | {"qrCodeText": "x"}) == 20001
+
+    def logged() -> bool:
+        found = []
+        for name, result in ((three.his.user, "1005"), (three.mini.app_id, "20001")):
+            with site.session() as session:
+                rows = reading.failures(session, provisioning.named(session, name).id, limit=200)
+                found.append(any(row.result == result for row in rows))
+                assert secret not in str([row.trace for row in rows])
+        return all(found)
+
+    assert eventually(logged, seconds=allowed(10))
 
 
 def test_nobody_s_name_or_number_is_in_the_log_of_the_server(three: Three) -> None:

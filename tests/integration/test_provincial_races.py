@@ -36,7 +36,7 @@ def both(service: Service, his: Soap, *calls: tuple[str, dict[str, str]]) -> lis
     def act(desk: Soap, call: tuple[str, dict[str, str]]) -> Answer:
         return desk.call(*call)
 
-    return at_once(*(lambda d=desk, c=call: act(d, c) for desk, call in zip(desks, calls, strict=True)))  # type: ignore[misc]  # bound now
+    return at_once(*(lambda d=desk, c=call: act(d, c) for desk, call in zip(desks, calls, strict=True)))
 
 
 def test_the_same_newborn_twice_is_one_card_under_99_and_08(service: Service, his: Soap) -> None:

@@ -4,6 +4,7 @@ from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from random import Random
+from time import sleep
 from uuid import UUID, uuid4
 
 import pytest
@@ -80,6 +81,16 @@ def count(service: Service, *, killed_after: int | None = None) -> int:
     return usage_counts.count(Work)
 
 
+def few_runs_are_kept(service: Service) -> bool:
+    """Whether runs are forgotten; later while another database of these servers has a transaction open."""
+    for _ in range(200):
+        if runs(service) <= 2:
+            return True
+        count(service)
+        sleep(0.05)
+    return False
+
+
 def runs(service: Service) -> int:
     with service.session() as session:
         return session.scalar(text("SELECT count(*) FROM usage_run")) or 0
@@ -115,7 +126,7 @@ def test_counts_are_exact_whatever_happens(service: Service, seed: int) -> None:
         session.close()
         count(service)
     assert true_of(service)
-    assert runs(service) <= 2
+    assert few_runs_are_kept(service)
 
 
 def test_a_check_that_commits_behind_two_runs_is_counted_by_the_third(service: Service) -> None:

@@ -299,7 +299,7 @@ def test_a_poisoned_event_dies_after_three_days_and_holds_up_its_card_until_then
         hooks.deliver()
         assert kinds(receiver) == ["card.suspended"]  # of the second; the first card's waits for the one before it
         receiver.manners.mode = "poison"
-        for hours in range(80):
+        for hours in range(90):
             hooks.advance(3600)
             hooks.deliver()
             if hours < 60:
@@ -323,7 +323,7 @@ def test_a_receiver_that_is_down_for_three_days_is_paused_and_loses_nothing(hook
         made = hooks.subscribe(receiver.url, ["card.suspended", "card.resumed"])
         card = service.app.register()
         hooks.act(card, "suspend")
-        for _ in range(80):
+        for _ in range(90):
             hooks.deliver()
             hooks.advance(3600)
         shown = hooks.shown(made)

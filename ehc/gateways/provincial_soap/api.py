@@ -58,7 +58,7 @@ def blueprint(deps: ProvincialDeps) -> Blueprint:
             _record(deps.calls, Served(code="too-large"), "", began)
             return _fault(NotACall(f"a body has at most {MAX_BODY} bytes"), 413)
         except NotACall as error:
-            served = Served(code="fault", members={"fault": error.what.split(":")[0]})
+            served = Served(code="fault", members={"fault": error.what.replace(":", ",").partition(",")[0]})
             _record(deps.calls, served, error.version, began)
             return _fault(error, 500)
         served = _served(deps.desk, call.action, call.message)

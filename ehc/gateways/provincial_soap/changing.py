@@ -29,7 +29,7 @@ def cancel(asked: Asked) -> Told:
         found = None
         if document is not None:
             found = finding.by_document(session, document, asked.caller.id, secrets=asked.secrets, at=now, hold=True)
-        if found is None:
+        if found is None or (not found.open_grant and found.card.status != CardStatus.CANCELLED):
             raise Failed("4003")
         asked.count(found.card)
         owner = owner_of(

@@ -22,8 +22,10 @@ from ehc.gateways.provincial_soap.telling import (
     FETCHED,
     UNREGISTERED,
     Applied,
+    document_values,
     person_values,
     since,
+    status_of,
     symbol,
     why_not,
 )
@@ -59,8 +61,7 @@ def fetch_codes(asked: Asked) -> Told:
     with asked.services.work() as session:
         found = _found(session, asked, unknown=(_UNKNOWN,))
         applied = store.applied(session, found.card)
-        account = found.opened(asked.secrets)
-        values = person_values(account, applied, sent=asked.fields, told=asked.may_tell())
+        values = _values(asked, found, applied)
         bare = ("ehc_cardinfo", node(FETCHED, values))
         _require_good(found, 1, (bare,))
         if not since(found.card, applied.code_at):
@@ -79,16 +80,24 @@ def _found(session: Session, asked: Asked, unknown: tuple[Part, ...] = ()) -> Fo
     found = None
     if document is not None:
         found = finding.by_document(session, document, asked.caller.id, secrets=asked.secrets, at=asked.now, hold=True)
-    if found is None:
+    if found is None or (not found.open_grant and found.card.status != CardStatus.CANCELLED):
         raise Failed("2008", parts=unknown)
     asked.count(found.card)
     return found
 
 
+def _values(asked: Asked, found: Found, applied: Applied) -> dict[str, str]:
+    """The elements about the card; to whose access ended with it no more than its state, and the number that they sent."""
+    account = found.opened(asked.secrets)
+    if not found.open_grant:
+        return document_values(account.person.document) | {"ehc_card_status": status_of(found.card, applied)}
+    return person_values(account, applied, sent=asked.fields, told=asked.may_tell())
+
+
 def _require_good(found: Found, column: int, parts: tuple[Part, ...] = ()) -> None:
     """Raises `Failed` with E0002's (0) or E0005's (1) code for a card that is not active."""
     status = CardStatus(found.card.status)
-    if status != CardStatus.ACTIVE or not found.open_grant:
+    if status != CardStatus.ACTIVE:
         code = _REFUSED.get(status, ("2001", "5001"))[column]
         raise Failed(code, why_not(found.card), parts)
 

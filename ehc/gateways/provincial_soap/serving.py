@@ -27,13 +27,10 @@ from ehc.issuer import accounts
 _LONGEST = 1_000
 """No field is longer but the photographs; stated lengths are no reason to refuse (provincial SOAP 3.1)."""
 _PASSWORD = "userPwd"  # noqa: S105 - the name of a field
-_CLEAR = frozenset(
-    {
-        *("msgType", "bussinessCode", "businessCode", "msgCreateTime", "orgId", "appCode", "userName", "stdVerCode"),
-        *("encryption", "encrytion", "id_type", "self_id_type", "mother_id_type", "father_id_type", "qrcode_type"),
-        *("relation", "channel_code", "medstep_code", "use_citycode", "hospital_code", "startDate", "endDate"),
-    }
-)
+_HEAD = ("msgType", "bussinessCode", "businessCode", "msgCreateTime", "orgId", "appCode", "userName", "stdVerCode")
+_TYPES = ("encryption", "encrytion", "id_type", "self_id_type", "mother_id_type", "father_id_type", "qrcode_type")
+_PLACES = ("relation", "channel_code", "medstep_code", "use_citycode", "hospital_code", "startDate", "endDate")
+_CLEAR = frozenset({*_HEAD, *_TYPES, *_PLACES, "problem", "fault"})
 """Fields whose values name nobody."""
 _OF_ERRORS: Mapping[type[EhcError], str] = {
     accounts.IdentityMismatch: "6010",
@@ -111,8 +108,7 @@ class Desk:
         entry = _entry(served, head)
         if not head.get("orgId") and not head.get("appCode"):
             raise Failed("1007")
-        account = self._authentic(head)
-        served.account = account.id
+        account = self._authentic(served, head)
         caller = _at(account, head)
         self._admit(caller)
         require_scope(caller, entry.scope, sandbox=True)
@@ -121,9 +117,13 @@ class Desk:
         _require_fields(served.method, entry, head, fields)
         return entry.act(Asked(account, caller, fields, served.reference, self._services))
 
-    def _authentic(self, head: Mapping[str, str]) -> Account:
-        """The account whose name and password these are. Raises `Failed` 1005, as late for a name that nobody has."""
+    def _authentic(self, served: Served, head: Mapping[str, str]) -> Account:
+        """The account whose name and password these are. Raises `Failed` 1005, as late for a name that nobody has.
+
+        Operators find a call with a wrong password by the name that it gave.
+        """
         account = self._find(GatewayKind.PROVINCIAL, head.get("userName", ""))
+        served.account = account.id if account else None
         given = sha256(head.get(_PASSWORD, "").encode()).digest()
         good = [hmac.compare_digest(given, kept) for kept in (account.secrets if account else _NOBODYS)]
         if account is None or not any(good):
