@@ -71,15 +71,15 @@ def test_line_2_soap_12_is_answered_in_soap_12(his: Soap) -> None:
     assert returned(answer.data, SOAP12).code == "2008"
 
 
-@pytest.mark.parametrize("path", [PATH, "/ws", "/ws/", "/ws/elecHealthCardWebSevice"])
-def test_line_2_every_path_serves(his: Soap, path: str) -> None:
+def test_line_2_every_path_serves(his: Soap) -> None:
     body = envelope(inner(his.head("RHC_E0005")), inner({"id_card": citizen_number(1)}))
-    assert returned(his.post(body, path=path).data).code == "2008"
+    for path in (PATH, "/ws", "/ws/", "/ws/elecHealthCardWebSevice"):
+        assert returned(his.post(body, path=path).data).code == "2008"
 
 
-@pytest.mark.parametrize("given", ["2026-11-32518:51:23", "", None, "gestern"])
-def test_line_3_any_time_of_creation_is_accepted(his: Soap, given: str | None) -> None:
-    assert his.call("E0005", {"id_card": citizen_number(1)}, msgCreateTime=given).code == "2008"
+def test_line_3_any_time_of_creation_is_accepted(his: Soap) -> None:
+    for given in ("2026-11-32518:51:23", "", None, "gestern"):
+        assert his.call("E0005", {"id_card": citizen_number(1)}, msgCreateTime=given).code == "2008"
 
 
 def test_line_4_the_checks_come_in_their_order(his: Soap) -> None:
@@ -163,10 +163,10 @@ def test_line_7_a_family_is_bound_listed_and_unbound(his: Soap) -> None:
     listed = his.call("E0010", own)
     members = listed.nodes("personinfo")
     assert (listed.code, listed.root.findtext("total")) == ("5005", "2") == ("5005", str(len(members)))
-    assert [(one["name"], one["relation"], one["id_card"]) for one in members] == [
+    assert {(one["name"], one["relation"], one["id_card"]) for one in members} == {
         ("李四", "1", citizen_number(2)),
         ("王五", "2", citizen_number(3)),
-    ]
+    }
     member = {"id_type": "01", "id_number": citizen_number(3)}
     assert his.call("E0008", own | member).code == "8006"
     assert his.call("E0008", own | member).code == "8005"

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, select, text, update
 from ehc.access.app_models import AppRow
 from ehc.access.models import InstitutionRow
 from ehc.callers import Scope
+from ehc.cards.states import Level
 from ehc.commands import main
 from ehc.gateways.calls import Calls
 from ehc.issuer import photos
@@ -164,31 +165,32 @@ def test_another_name_for_a_known_document_is_6010_and_tells_nothing(service: Se
     assert "王" not in answer.text
 
 
-@pytest.mark.parametrize(
-    ("changes", "code"),
-    [
-        ({"id_card": "11010519491231002x", "id_number": "11010519491231002x"}, "6002"),
-        ({"birthday": "1990年"}, "6003"),
-        ({"birthday": "1990-03-07"}, "6008"),
-        ({"id_number": citizen_number(2)}, "6010"),
-        ({"id_number": None}, "6008"),
-        ({"id_card": None}, "6008"),
-        ({"id_card": None, "id_number": None}, "1001"),
-        ({"id_card": "110105199003070000", "id_number": None}, "6010"),
-        ({"id_type": "15"}, "6008"),
-        ({"id_type": "77", "id_card": None}, "6010"),
-        ({"sex": "3"}, "6010"),
-        ({"nation": "77"}, "6010"),
-        ({"telephone": "0971-6123456"}, "6008"),
-        ({"telephone": "1"}, "6010"),
-        ({"address": "<b>"}, "1002"),
-        ({"address": "路" * 1001}, "1012"),
-        ({"unknown": "x"}, "6008"),
-    ],
-)
-def test_each_field_of_a_registration(his: Soap, changes: dict[str, Any], code: str) -> None:
-    answer = his.call("E0006", adult(1, **changes) | CLERK)
-    assert answer.code == code, answer.text
+_FIELDS: list[tuple[dict[str, Any], str]] = [
+    ({"id_card": "11010519491231002x", "id_number": "11010519491231002x"}, "6002"),
+    ({"birthday": "1990年"}, "6003"),
+    ({"birthday": "1990-03-07"}, "6008"),
+    ({"id_number": citizen_number(2)}, "6010"),
+    ({"id_number": None}, "6008"),
+    ({"id_card": None}, "6008"),
+    ({"id_card": None, "id_number": None}, "1001"),
+    ({"id_card": "110105199003070000", "id_number": None}, "6010"),
+    ({"id_type": "15"}, "6008"),
+    ({"id_type": "77", "id_card": None}, "6010"),
+    ({"sex": "3"}, "6010"),
+    ({"nation": "77"}, "6010"),
+    ({"telephone": "0971-6123456"}, "6008"),
+    ({"telephone": "1"}, "6010"),
+    ({"address": "<b>"}, "1002"),
+    ({"address": "路" * 1001}, "1012"),
+    ({"unknown": "x"}, "6008"),
+]
+"""Changes to a registration, and what it is answered."""
+
+
+def test_each_field_of_a_registration(his: Soap) -> None:
+    for serial, (changes, code) in enumerate(_FIELDS, start=10):
+        answer = his.call("E0006", adult(serial, **changes) | CLERK)
+        assert answer.code == code, (changes, answer.text)
 
 
 def test_photographs_are_checked_and_rest_sealed_until_their_time_is_over(service: Service, his: Soap) -> None:
@@ -264,20 +266,25 @@ def test_a_cancelled_person_may_register_again_under_the_same_id_with_new_codes(
     assert his.apply() == static
 
 
-def test_where_review_is_switched_on_an_online_registration_waits(service: Service, his: Soap) -> None:
-    with service.session() as session:
-        session.execute(text("UPDATE card SET status = 'pending-review'"))
-    his.call("E0001", adult() | PHOTOS)
+def test_where_review_is_switched_on_an_online_registration_waits(start: ServiceMaker) -> None:
+    service = start(reviewed_levels=frozenset({Level.SELF_DECLARED}))
+    his = hospital(service)
+    made = his.call("E0001", adult() | PHOTOS)
+    assert (made.code, made.node("personinfo")["ehc_card_status"]) == ("6008", "2")
+    assert his.call("E0006", adult(2) | CLERK).node("personinfo")["ehc_card_status"] == "4"
+    static = f"{made.node('personinfo')['ecardId']}:1"
     for status, found, codes in (("pending-review", "2", ("2002", "5002")), ("rejected", "3", ("2003", "5003"))):
         with service.session() as session:
-            session.execute(text("UPDATE card SET status = :status"), {"status": status})
+            card = "id = (SELECT id FROM card ORDER BY serial LIMIT 1)"
+            session.execute(text(f"UPDATE card SET status = :status WHERE {card}"), {"status": status})
         assert his.call("E0002", WHO | {"qrcode_type": "1"}).code == codes[0]
         fetched = his.call("E0005", WHO)
         told = fetched.node("ehc_cardinfo")
         assert (fetched.code, told["ehc_card_status"], told["qr_code"], told["name"]) == (codes[1], found, "", "王小明")
-        static = f"{told['ecardId']}:1"
         assert his.call("E0003", {"qr_code": static}).code == codes[0]
         assert his.call("E0004", WHO | {"qr_code": static}).code == "4002"
+    again = his.call("E0001", adult() | PHOTOS)  # a rejected application begins anew
+    assert (again.code, again.node("personinfo")["ehc_card_status"]) == ("6008", "2")
 
 
 def _change(ecard_id: str, **changes: str) -> dict[str, str]:
@@ -392,7 +399,8 @@ def test_a_use_of_a_physical_card_is_kept_once(service: Service, his: Soap) -> N
     for _ in range(2):
         assert his.call("E0009", use).code == "9002"
     assert his.call("E0009", use | {"time": "2026-01-01"}).code == "12001"
-    assert his.call("E0009", use | {"channel_code": "7"}).code == "1012"
+    for wrong in ({"channel_code": "7"}, {"medstep_code": "7"}, {"nation": "77"}, {"sex": "7"}):
+        assert his.call("E0009", use | wrong).code == "1012"
     assert mini_program(service, name="mini").call("E0009", use).code == "9001"
     with service.session() as session:
         (row,) = session.execute(text("SELECT step, channel, told FROM plastic_use")).all()

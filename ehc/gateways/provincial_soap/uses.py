@@ -6,6 +6,7 @@ from ehc.binding import plastic_uses
 from ehc.binding.plastic_uses import PlasticUse
 from ehc.clock import local_day
 from ehc.core.documents import CITIZEN_ID, Document
+from ehc.core.tables import ethnicity, sexes
 from ehc.gateways.kinds import PlaceKind
 from ehc.gateways.provincial_soap import store
 from ehc.gateways.provincial_soap.asking import Asked, Told
@@ -24,6 +25,8 @@ def upload(asked: Asked) -> Told:
     used_at = read_time(asked.text("time"))
     if used_at is None:
         raise Failed("12001", "time")
+    if ethnicity(asked.text("nation")) is None or asked.fields.get("sex", "0") not in sexes():
+        raise Failed("1012", "nation 或 sex 不在代码表中")
     told = {name: asked.text(name) for name in _KEPT if name in asked.fields}
     use = PlasticUse(used_at, step_of(asked), channel_of(asked), told)
     named = {"id_type": CITIZEN_ID, "id_card": asked.text("id_card")}
