@@ -72,6 +72,23 @@ def test_registering_again_gives_the_same_card_and_uses_the_code_up(platform: Pl
     assert one(platform.service, "SELECT count(*) FROM open_platform_code WHERE used_at IS NULL") == 0
 
 
+def test_who_registers_a_known_person_learns_nothing_about_them(platform: Platform, other: Platform) -> None:
+    """Name and number prove nobody: phone and address stay those of whoever gave them."""
+    ehc_id = platform.register(1, phone1="13900139000", address="秘密路9号")["healthCardId"]
+    rsp = other.register(1, phone1="13700137000", address="别处", nation="回族")
+    ext = json.loads(rsp["adminExt"])
+    assert (ext["telephone"], ext["address"], ext["nation"]) == ("13700137000", "别处", "回族")
+    card = other.good("getHealthCardByHealthCardId", {"healthCardId": ehc_id})["card"]
+    assert (card["phone1"], card["name"], card["idNumber"]) == ("139****9000", "王小明", citizen_number(1))
+    assert "秘密路9号" not in str(card)
+    assert "13900139000" not in str(card)
+    mine = platform.good("getHealthCardByHealthCardId", {"healthCardId": ehc_id})["card"]
+    assert (mine["phone1"], mine["address"]) == ("13900139000", "秘密路9号")
+    other.good("getHealthCardByHealthCode", {"healthCode": other.health_code(ehc_id)})
+    agreed = other.good("getHealthCardByHealthCardId", {"healthCardId": ehc_id})["card"]
+    assert (agreed["phone1"], agreed["address"]) == ("13900139000", "秘密路9号")
+
+
 def test_each_needed_member_is_asked_for(platform: Platform) -> None:
     code = platform.wechat_code()
     whole = applicant(1, wechatCode=code)

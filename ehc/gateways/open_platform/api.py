@@ -64,8 +64,11 @@ def open_platform_blueprint(deps: OpenPlatformDeps) -> Blueprint:
             body = _answered(deps, told)
         except Refusal as refusal:
             body = _refused(told, refusal)
-        except (TooLarge, limits.Refused, EhcError, SQLAlchemyError) as error:
+        except (TooLarge, EhcError) as error:
             body = _refused(told, refusal_of(error))
+        except SQLAlchemyError as error:
+            log.warning("call not carried out", error=type(getattr(error, "orig", error)).__name__)
+            body = _refused(told, Refusal(Result.BUSY))
         except Exception:
             log.exception("unhandled error")
             body = _refused(told, Refusal(Result.BUSY))

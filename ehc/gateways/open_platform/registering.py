@@ -6,7 +6,7 @@ The identity authority is asked outside of transactions, for a batch about all a
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -60,7 +60,7 @@ def register(call: Call, members: Members) -> dict[str, Any]:
     applicant = _applicant(call, members, code_needed=True)
     _require_code(call, applicant)
     account = _registered(call, applicant, _weighing(call)(applicant))
-    told = finding.person_members(account)
+    told = finding.person_members(replace(account, person=applicant.person))  # what was sent, not what is on record
     return {name: told[name] for name in ("qrCodeText", "healthCardId", "phid", "adminExt")}
 
 
