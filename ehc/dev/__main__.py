@@ -81,7 +81,7 @@ def run() -> None:
 @contextmanager
 def _outside_parties() -> Iterator[dict[str, str]]:
     """Settings that lead to simulators of the outside parties, unless the environment names real ones."""
-    if {"EHC_AUTHORITY_URL", "EHC_SMS_URL", "EHC_BANK_URL"} & os.environ.keys():
+    if {"EHC_AUTHORITY_URL", "EHC_SMS_URL", "EHC_BANK_URL", "EHC_CARD_READER_URL"} & os.environ.keys():
         yield {}
         return
     simulators = Simulators(VAR / "simulators")

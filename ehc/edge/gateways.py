@@ -22,6 +22,7 @@ from ehc.gateways.open_platform.wechat_stand_in import StandInDeps, stand_in_blu
 from ehc.gateways.provincial_soap import api as provincial_soap_api
 from ehc.gateways.provincial_soap.asking import Services
 from ehc.gateways.provincial_soap.serving import Desk
+from ehc.outside import card_reader as card_readers
 from ehc.parties import card_reader
 from ehc.web.addresses import caller_origin
 
@@ -32,6 +33,8 @@ STATUSES: dict[type[EhcError], int] = {
     provisioning.PlaceTaken: 409,
     provisioning.WrongAccountState: 409,
     limits.Refused: 403,
+    card_readers.ReaderAway: 503,
+    card_readers.Unreadable: 422,
 }
 
 

@@ -1,4 +1,4 @@
-"""A reader of photographed identity cards (身份证识别, OCR). Its wire format is docs/outside-parties.md, section 5a."""
+"""A reader of photographed identity cards (身份证识别, OCR). Its wire format is docs/outside-parties.md, section 6."""
 
 import base64
 from dataclasses import dataclass, field

@@ -87,6 +87,7 @@ def _reports() -> None:
         sa.Column("account_id", sa.Uuid(), nullable=False),
         sa.Column("institution_id", sa.Uuid(), nullable=True),
         sa.Column("card_serial", sa.BigInteger(), nullable=True),
+        sa.Column("sandbox", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("code_kind", sa.Text(), nullable=False),
         sa.Column("used_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("reported_at", sa.DateTime(timezone=True), nullable=False),
@@ -115,5 +116,5 @@ def _card(table: str) -> sa.ForeignKeyConstraint:
 
 def _allow_sources(more: str) -> None:
     """Not checked against the rows there are: whatever they say was allowed before."""
-    op.drop_constraint(op.f("ck_patient_id_source"), "patient_id")
+    op.execute("ALTER TABLE patient_id DROP CONSTRAINT ck_patient_id_source")
     op.execute(f"ALTER TABLE patient_id ADD CONSTRAINT ck_patient_id_source CHECK ({_SOURCES.format(more)}) NOT VALID")

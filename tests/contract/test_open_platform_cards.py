@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from ehc.gateways.calls import Call, Calls
 from tests.support.gateways import institution_id
 from tests.support.open_platform import Platform, applicant, serial_of
 from tests.support.service import Service, citizen_number, told
@@ -69,6 +70,23 @@ def test_registering_again_gives_the_same_card_and_uses_the_code_up(platform: Pl
     assert other.register() == first
     assert one(platform.service, "SELECT count(*) FROM card") == 1
     assert one(platform.service, "SELECT count(*) FROM open_platform_code WHERE used_at IS NULL") == 0
+
+
+def test_who_registers_a_known_person_learns_nothing_about_them(platform: Platform, other: Platform) -> None:
+    """Name and number prove nobody: phone and address stay those of whoever gave them."""
+    ehc_id = platform.register(1, phone1="13900139000", address="秘密路9号")["healthCardId"]
+    rsp = other.register(1, phone1="13700137000", address="别处", nation="回族")
+    ext = json.loads(rsp["adminExt"])
+    assert (ext["telephone"], ext["address"], ext["nation"]) == ("13700137000", "别处", "回族")
+    card = other.good("getHealthCardByHealthCardId", {"healthCardId": ehc_id})["card"]
+    assert (card["phone1"], card["name"], card["idNumber"]) == ("139****9000", "王小明", citizen_number(1))
+    assert "秘密路9号" not in str(card)
+    assert "13900139000" not in str(card)
+    mine = platform.good("getHealthCardByHealthCardId", {"healthCardId": ehc_id})["card"]
+    assert (mine["phone1"], mine["address"]) == ("13900139000", "秘密路9号")
+    other.good("getHealthCardByHealthCode", {"healthCode": other.health_code(ehc_id)})
+    agreed = other.good("getHealthCardByHealthCardId", {"healthCardId": ehc_id})["card"]
+    assert (agreed["phone1"], agreed["address"]) == ("13900139000", "秘密路9号")
 
 
 def test_each_needed_member_is_asked_for(platform: Platform) -> None:
@@ -280,7 +298,11 @@ def test_an_old_id_that_is_somebody_elses_is_not_renewed(platform: Platform, ser
     assert new["newHealthCardId"] == told(answer)["ehc_id"] != mine
 
 
-def test_what_needs_a_party_that_is_not_there_is_said_not_made_up(platform: Platform) -> None:
+def test_what_needs_a_party_that_is_not_there_is_said_not_made_up(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Call] = []
+    monkeypatch.setattr(Calls, "record", lambda _, call: seen.append(call))
     for method, why in (
         ("registerOrder", "人脸"),
         ("verifyFaceIdentity", "人脸"),
@@ -289,7 +311,8 @@ def test_what_needs_a_party_that_is_not_there_is_said_not_made_up(platform: Plat
         ("ocrInfo", "识别"),
     ):
         assert platform.result(method, {"imageContent": "x"}) == 10003
-        assert why in platform.last["commonOut"]["errMsg"]
+        assert platform.last["commonOut"]["errMsg"] == "接口未开通"
+        assert why in (seen[-1].trace or {})["errMsg"]  # what the operator reads
 
 
 def test_sandbox_people_are_nobody_elses(service: Service) -> None:

@@ -214,6 +214,18 @@ def test_a_failed_call_leaves_a_trace_without_anything_personal(
         assert secret not in json.dumps(trace, ensure_ascii=False)
 
 
+def test_of_a_wrong_signature_the_trace_says_which_members_are_signed(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Call] = []
+    monkeypatch.setattr(Calls, "record", lambda _, call: seen.append(call))
+    body = platform.request({"qrCodeText": "x", "time": "", "idCard": None})
+    body["commonIn"]["sign"] = "A" * 43 + "="
+    platform.send(ISV + "reportHISData", body)
+    assert (seen[0].account, seen[0].dialect) == (platform.account.id, "none")
+    assert (seen[0].trace or {})["signed"] == "appToken&channelNum&hospitalId&qrCodeText&requestId&timestamp"
+
+
 def test_calls_of_nobody_are_counted_under_one_name(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Call] = []
     monkeypatch.setattr(Calls, "record", lambda _, call: seen.append(call))

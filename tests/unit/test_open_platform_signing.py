@@ -110,9 +110,10 @@ def test_escapes_and_the_order_of_members_do_not_count() -> None:
         b'{"commonIn":{},"req":{"a":' + b"9" * 5000 + b"}}",
         b'{"commonIn":{},"req":{"a":' + b"[" * 9 + b"]" * 9 + b"}}",
         b"[" * 100_000,
+        b'{"commonIn":{},"req":{"a":[' + b"[]," * 700_000 + b"[]]}}",
         '{"commonIn":{},"req":{}}'.encode("utf-16"),
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_what_is_no_request_is_refused(raw: bytes) -> None:
     with pytest.raises(Refusal) as refusal:

@@ -19,8 +19,10 @@ from ehc.dev.simulators.bank import BY_NUMBER, Bank
 from ehc.dev.simulators.delivery import deliver
 from ehc.dev.simulators.party import MODES, Party, Special
 from ehc.dev.simulators.phones import DEAD_END, Phones
+from ehc.dev.simulators.pictures import Pictures
 from ehc.dev.simulators.register import BY_NAME, STATUSES, Person, Register
 from ehc.errors import InvalidValue
+from ehc.outside.card_reader import MAX_IMAGE
 from ehc.outside.signed_http import LIMIT, PartyKey
 
 _WRONG = (InvalidValue, KeyError, TypeError, ValueError, AttributeError)
@@ -33,16 +35,24 @@ class SimulatorServer(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(
-        self, address: tuple[str, int], *, identity_key: PartyKey, sms_key: PartyKey, bank_key: PartyKey,
+        self,
+        address: tuple[str, int],
+        *,
+        identity_key: PartyKey,
+        sms_key: PartyKey,
+        bank_key: PartyKey,
+        reader_key: PartyKey,
         unknown: str = "match",
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.unknown = unknown
         self.register, self.phones, self.bank = Register(unknown=unknown), Phones(), Bank()
+        self.pictures = Pictures()
         self.parties = {
             "identity": Party(
                 identity_key,
                 {"/v1/identity-checks": self.register.finding, "/v1/death-notices": self.register.page},
             ),
+            "reader": Party(reader_key, {"/v1/card-readings": self.pictures.read}, limit=2 * MAX_IMAGE),
             "sms": Party(sms_key, {"/v1/messages": self.phones.accept}),
             "bank": Party(
                 bank_key,
@@ -102,6 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
             "/simulator/deaths": self._mark_dead,
             "/simulator/mode": self._set_mode,
             "/simulator/clear": self._clear,
+            "/simulator/card-pictures": self.server.pictures.add,
             "/simulator/bank/accounts": self.server.bank.add_account,
             "/simulator/bank/notices": self._notify,
             "/simulator/bank/bindings": self.server.bank.set_binding,
@@ -116,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
         if mode == "down":
             self.close_connection = True
             return
-        body = self._body()
+        body = self._body(party.limit)
         if not party.admits(self.path, headers, body):
             self._send(401, {"error": "not signed as docs/outside-parties.md says, not fresh, or seen before"})
             return
@@ -149,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
             except _WRONG:
                 self._send(
                     400,
-                    {"error": "not an order of docs/outside-parties.md, section 6, or docs/bank-gateway.md, section 7"},
+                    {"error": "not an order of docs/outside-parties.md, section 7, or docs/bank-gateway.md, section 7"},
                 )
             else:
                 self._send(200, told if told is not None else {"done": True})
@@ -161,7 +172,8 @@ class _Handler(BaseHTTPRequestHandler):
         }
         rules = {"unknown": self.server.unknown, "name_endings": BY_NAME, "phones_refused": f"…{DEAD_END}"}
         rules |= {"accounts_refused": {f"…{ending}.": why for ending, why in BY_NUMBER.items()}}
-        return {"SIMULATOR": "no identity authority, no SMS gateway, no bank", "parties": counts, "rules": rules}
+        what = "no identity authority, no SMS gateway, no bank, no reader of cards"
+        return {"SIMULATOR": what, "parties": counts, "rules": rules}
 
     def _add_person(self, told: dict[str, Any]) -> None:
         status, born = told.get("status", "normal"), told.get("birth_date")
@@ -197,12 +209,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.register.clear()
         self.server.phones.clear()
         self.server.bank.clear()
+        self.server.pictures.clear()
         for party in self.server.parties.values():
             party.reset()
 
-    def _body(self) -> bytes:
+    def _body(self, most: int = LIMIT) -> bytes:
         length = self.headers.get("Content-Length", "0")
-        if not length.isdigit() or int(length) > LIMIT:
+        if not length.isdigit() or int(length) > most:
             self.close_connection = True
             return b""
         return self.rfile.read(int(length))

@@ -25,6 +25,7 @@ from ehc.gateways.open_platform.members import Members
 from ehc.gateways.open_platform.methods import CLOSED, GET_TOKEN, NAMES, OCR, OPEN
 from ehc.gateways.open_platform.reading import MAX_TEXT
 from ehc.gateways.open_platform.results import Refusal, Result
+from ehc.gateways.open_platform.signing import signed_names
 from ehc.gateways.open_platform.tokens import LIFE_SECONDS
 from ehc.web.auth import anyone
 
@@ -63,8 +64,11 @@ def open_platform_blueprint(deps: OpenPlatformDeps) -> Blueprint:
             body = _answered(deps, told)
         except Refusal as refusal:
             body = _refused(told, refusal)
-        except (TooLarge, limits.Refused, EhcError, SQLAlchemyError) as error:
+        except (TooLarge, EhcError) as error:
             body = _refused(told, refusal_of(error))
+        except SQLAlchemyError as error:
+            log.warning("call not carried out", error=type(getattr(error, "orig", error)).__name__)
+            body = _refused(told, Refusal(Result.BUSY))
         except Exception:
             log.exception("unhandled error")
             body = _refused(told, Refusal(Result.BUSY))
@@ -128,4 +132,5 @@ def _count(deps: OpenPlatformDeps, told: _Telling, *, milliseconds: float) -> No
 def _trace(request: Request, refusal: Refusal) -> dict[str, str]:
     """What an integrator needs to be told: which members came, how they look, and what we said."""
     members = {name: value for name, value in request.common.items() if name not in {"sign", "appToken"}}
-    return {**masked({**members, **request.req}, _CLEAR), "errMsg": refusal.message}
+    told = {**masked({**members, **request.req}, _CLEAR), "errMsg": refusal.whole}
+    return told | {"signed": signed_names(request)} if refusal.result is Result.BAD_SIGNATURE else told

@@ -15,7 +15,10 @@ from ehc.gateways.open_platform.results import Refusal, Result
 
 MAX_DEPTH = 8
 """Deeper than any request goes: a batch's `childInfo` is at five."""
+MAX_PARTS = 20_000
+"""As many brackets and commas: a picture has none, and a megabyte of empty lists would take fifty in memory."""
 MAX_REQUEST_ID = 64
+_MARKS = (b"{", b"[", b",")
 _NOTHING: Mapping[str, Any] = {}
 
 
@@ -48,6 +51,8 @@ def read(raw: bytes) -> Request:
 
     A member that is there twice is refused: which of the two was signed, and which another reader would take, nobody can say.
     """
+    if sum(map(raw.count, _MARKS)) > MAX_PARTS:
+        raise Refusal(Result.NOT_A_REQUEST, "成员过多")
     try:
         found = json.loads(
             raw.decode("utf-8-sig"), object_pairs_hook=_once, parse_float=Inexact, parse_constant=_no_number

@@ -1,5 +1,6 @@
 """Cards as this interface finds them, and what it says of one (open-platform JSON 4.1)."""
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -8,14 +9,18 @@ from sqlalchemy.orm import Session
 
 from ehc.binding import patient_ids
 from ehc.cards import store as cards
-from ehc.cards.models import CardRow
+from ehc.cards.models import CardEventRow, CardRow
 from ehc.cards.states import CardStatus, Party
+from ehc.cards.store import acting
 from ehc.codes.national_text import national_static
+from ehc.core.masking import mask_address, mask_phone
 from ehc.gateways.open_platform import words
 from ehc.gateways.open_platform.deps import Call
 from ehc.gateways.open_platform.models import RelationRow
 from ehc.gateways.open_platform.results import Refusal, Result
 from ehc.issuer.accounts import Account, account_of
+from ehc.residents import consents
+from ehc.residents.consents import Purpose
 
 OUTPATIENT = patient_ids.ID_TYPES[0]
 """The kind of patient id that `patid` is: the interface knows one."""
@@ -36,9 +41,14 @@ def granted(session: Session, call: Call, ehc_id: str) -> tuple[CardRow, Party]:
 
 
 def card_object(session: Session, call: Call, card: CardRow) -> dict[str, Any]:
-    """The card of somebody who lets the caller use it, in clear; with the calling hospital's own id of the patient."""
-    secrets = call.deps.secrets()
-    account = account_of(session, card, secrets=secrets)
+    """The card of somebody whom the caller may act for; with the calling hospital's own id of the patient.
+
+    Phone and address in clear where the holder said so to this app, by a `healthCode` or by registering through it first. Who
+    only knew name and number, and registered the person again, is shown them masked, as over `/v1`.
+    """
+    account = account_of(session, card, secrets=call.deps.secrets())
+    if not _trusted(session, call, card):
+        account = _masked(account)
     told = person_members(account)
     told |= {"idCard": told["idNumber"], "cardType": told["idType"]}  # what older clients call them
     told |= {"patid": _patid(session, call, card), "relation": _relation(session, call, card), "ext": ""}
@@ -90,6 +100,26 @@ def admin_ext(account: Account) -> str:
 def static_text(ehc_id: str) -> str:
     """The static text of a card id; empty for none. Whether it counts, the holder and the institution decide."""
     return national_static(bytes.fromhex(ehc_id)) if ehc_id else ""
+
+
+def _trusted(session: Session, call: Call, card: CardRow) -> bool:
+    agreed = consents.live(session, {card.resident_id}, Purpose.APP_ACCESS)
+    if any(row.client_id == call.caller.id for row in agreed):
+        return True
+    first = (CardEventRow.card_serial == card.serial) & (CardEventRow.action == "registered")
+    by_app = CardEventRow.actor == acting(call.caller).actor
+    return session.scalar(select(select(1).where(first, by_app).exists())) is True
+
+
+def _masked(account: Account) -> Account:
+    phone, address = account.person.phone, account.person.address
+    person = replace(
+        account.person,
+        phone=mask_phone(phone) if phone else None,
+        address=mask_address(address) if address else None,
+        employer=None,
+    )
+    return replace(account, person=person)
 
 
 def _patid(session: Session, call: Call, card: CardRow) -> str:

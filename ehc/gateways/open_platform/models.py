@@ -63,6 +63,7 @@ class UseReportRow(Base):
     account_id: Mapped[UUID] = mapped_column(ForeignKey("gateway_account.id"))
     institution_id: Mapped[UUID | None] = mapped_column(ForeignKey("institution.id"))
     card_serial: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("card.serial"), index=True)
+    sandbox: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
     code_kind: Mapped[str] = mapped_column(Text)
     """`static`, `dynamic`, `signed`, or `unknown`."""
     used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

@@ -6,7 +6,7 @@ The identity authority is asked outside of transactions, for a batch about all a
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -60,7 +60,7 @@ def register(call: Call, members: Members) -> dict[str, Any]:
     applicant = _applicant(call, members, code_needed=True)
     _require_code(call, applicant)
     account = _registered(call, applicant, _weighing(call)(applicant))
-    told = finding.person_members(account)
+    told = finding.person_members(replace(account, person=applicant.person))  # what was sent, not what is on record
     return {name: told[name] for name in ("qrCodeText", "healthCardId", "phid", "adminExt")}
 
 
@@ -192,9 +192,13 @@ def _accepted(session: Session, call: Call, applicant: Applicant, weighed: Weigh
 
 
 def _keep(session: Session, call: Call, card: CardRow, applicant: Applicant) -> None:
-    """What came along: the hospital's own id of the patient, and what the holder is to the app's user."""
+    """What came along: the hospital's own id of the patient, and what the holder is to the app's user.
+
+    The sandbox has no patient ids: a hospital's number of a real patient would be taken by somebody made up.
+    """
     now, institution = call.deps.clock.now(), call.caller.institution_id
-    if applicant.patid and institution is not None and card.status == CardStatus.ACTIVE:
+    real = card.status == CardStatus.ACTIVE and not card.sandbox
+    if applicant.patid and institution is not None and real:
         number = PatientNumber(finding.OUTPATIENT, applicant.patid)
         by, secrets = acting(call.caller), call.deps.secrets()
         patient_ids.bind_through_app(session, card, number, institution, acting=by, secrets=secrets, now=now)

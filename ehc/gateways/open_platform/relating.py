@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from prometheus_client import Counter
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -17,7 +18,7 @@ from ehc.codes.text import TextKind, kind_of
 from ehc.core.documents import read_document
 from ehc.core.ids import uuid7
 from ehc.errors import EhcError
-from ehc.gateways.open_platform import checking, finding, one_time, qr_text
+from ehc.gateways.open_platform import checking, finding, one_time, qr_text, words
 from ehc.gateways.open_platform.deps import Call
 from ehc.gateways.open_platform.members import Members
 from ehc.gateways.open_platform.models import UseReportRow
@@ -26,6 +27,11 @@ from ehc.gateways.open_platform.results import Refusal, Result
 from ehc.issuer.registry import open_ids
 from ehc.residents import store as residents
 
+UNKNOWN = Counter(
+    "ehc_open_platform_unknown_codes", "Codes in use reports that no table of ours has, by the table.", ["table"]
+)
+_CODED = {"scene": "scene", "cardType": "idType", "cardChannel": "cardChannel", "cardCostTypes": "cardCostTypes"}
+"""Members of a report whose codes are in a table, and which."""
 RENEWALS = 100
 """As many items of one `updateHealthCardId`; the interface names no limit."""
 _LONGEST = 128
@@ -57,15 +63,15 @@ def bind_card_relation(call: Call, members: Members) -> dict[str, Any]:
 
 
 def report_his_data(call: Call, members: Members) -> dict[str, Any]:
-    """reportHISData: kept as it is told, whatever its codes; without the name and number that may come with it."""
+    """reportHISData: kept as it is told, without the name and number that may come with it. Unknown codes are counted."""
     deps, now = call.deps, call.deps.clock.now()
     text = members.text("qrCodeText", 1024, needed=True)
     try:
         known = qr_text.as_known(text)
     except Refusal:
         known = ""
-    words = ("hospitalCode", "subHospitalCode", "scene", "department", "cardType", "cardChannel", "cardCostTypes")
-    told = [members.text(word, _LONGEST) for word in (*words, "serviceId")]
+    named = ("hospitalCode", "subHospitalCode", "scene", "department", "cardType", "cardChannel", "cardCostTypes")
+    told = [members.text(word, _LONGEST) for word in (*named, "serviceId")]
     columns = ("hospital_code", "sub_hospital_code", "scene", "department", "card_type", "card_channel", "cost_types")
     with deps.work() as session:
         row = UseReportRow(
@@ -73,12 +79,17 @@ def report_his_data(call: Call, members: Members) -> dict[str, Any]:
             account_id=call.account.id,
             institution_id=call.caller.institution_id,
             card_serial=_serial_of(session, call, known),
+            sandbox=call.caller.sandbox,
             code_kind=_kind(known),
             used_at=_time(members.text("time", _LONGEST)),
             reported_at=now,
             **dict(zip((*columns, "service_id"), told, strict=True)),
         )
         session.add(row)
+    for member, name in _CODED.items():
+        code = members.text(member, _LONGEST)
+        if code and code not in words.table(name):
+            UNKNOWN.labels(name).inc()
     return {}
 
 

@@ -52,8 +52,11 @@ MESSAGES: dict[Result, str] = {
 }
 
 
+_TELL_MORE = frozenset({Result.BAD_MEMBER, Result.BAD_CODE, Result.NOT_CONFIRMED})
+
+
 class Refusal(Exception):
-    """A call that is not carried out. `more` goes on where the sentence ends: a patient may read it, so it says what to do."""
+    """A call that is not carried out. `more` says why: to operators always, to the client where somebody can act on it."""
 
     def __init__(self, result: Result, more: str = "") -> None:
         super().__init__(result.name)
@@ -61,6 +64,11 @@ class Refusal(Exception):
 
     @property
     def message(self) -> str:
-        """The `errMsg`."""
+        """The `errMsg`, which a patient may read: the sentence of the table, and what to do where they can do something."""
+        return self.whole if self.result in _TELL_MORE else MESSAGES[self.result]
+
+    @property
+    def whole(self) -> str:
+        """The sentence with the reason, for whoever runs the service."""
         told = MESSAGES[self.result]
         return f"{told}：{self.more}" if self.more else told

@@ -47,6 +47,8 @@ def by_health_code(call: Call, members: Members) -> dict[str, Any]:
             raise Refusal(Result.BAD_HEALTH_CODE)
         one_time.spend(session, row, now=now)
         card = session.get_one(CardRow, row.card_serial)
+        if card.sandbox != call.caller.sandbox:
+            raise Refusal(Result.BAD_HEALTH_CODE)
         if card.status == CardStatus.CANCELLED:
             raise Refusal(Result.CARD_CANCELLED)
         by, secrets = acting(call.caller), call.deps.secrets()
@@ -69,19 +71,16 @@ def by_id(call: Call, members: Members) -> dict[str, Any]:
 def by_qr_code(call: Call, members: Members) -> dict[str, Any]:
     """getHealthCardByQRCode: a static code, or a dynamic one in its time, which is not used up (CHOICE)."""
     known = qr_text.as_known(members.text("qrCodeText", 1024, needed=True))
-    ehc_id = qr_text.card_id_in(known)
-    if ehc_id is None or not qr_text.is_static(known):
-        seen = checking.looked_at(call, known)
-        ehc_id = ehc_id or seen["healthCardId"]
-    else:
-        seen = None
+    seen = None if qr_text.is_static(known) else checking.looked_at(call, known)
+    ehc_id = qr_text.card_id_in(known) or (seen or {}).get("healthCardId", "")
     with call.deps.work() as session:
         try:
             card, _ = finding.granted(session, call, ehc_id)
-            return {"card": _told(session, call, card)}
         except Refusal as refusal:
-            if refusal.result is Result.CARD_CANCELLED:
+            if refusal.result is not Result.NO_SUCH_CARD:
                 raise
+        else:
+            return {"card": _told(session, call, card)}
     return {"card": checking.as_card(seen or checking.checked(call, known, checking.STEP))}
 
 

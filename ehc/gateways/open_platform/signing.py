@@ -6,6 +6,7 @@ proves who sent a request, no more; nothing is allowed because of where a member
 
 import hmac
 import json
+import re
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ SIGN_LENGTH = 44
 """Standard Base64, with padding, of a SHA-256."""
 
 _GO_ESCAPES = str.maketrans({"<": r"\u003c", ">": r"\u003e", "&": r"\u0026", "\u2028": r"\u2028", "\u2029": r"\u2029"})
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
+_MOST_NAMES = 60
 _quoted = json.encoder.encode_basestring
 """Only `"`, `\\` and control characters are escaped (2.1)."""
 
@@ -71,6 +74,14 @@ def canonical(request: Request, profile: Profile = PROFILES[0]) -> str:
     merged = {**request.req, **common} if profile.common_wins else {**common, **request.req}
     said = ((name, _text(value, profile)) for name, value in sorted(merged.items()) if _signed(value, profile))
     return "&".join(f"{name}={text}" for name, text in said if text)
+
+
+def signed_names(request: Request) -> str:
+    """The names of the members that the rule signs, in its order: what an integrator compares with their own text."""
+    common = {name: value for name, value in request.common.items() if name != "sign"}
+    merged = sorted({**common, **request.req}.items())
+    names = [name for name, value in merged if _NAME.fullmatch(name) and _signed(value, PROFILES[0])]
+    return "&".join(names[:_MOST_NAMES])
 
 
 def sign(text: str, secret: bytes) -> str:
