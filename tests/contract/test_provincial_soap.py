@@ -1,6 +1,8 @@
 """The provincial interface where the checklist is silent: elements, disclosure, refusals, evidence, number of statements."""
 
 from base64 import b64decode
+from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,13 @@ from sqlalchemy import Engine, select, text, update
 
 from ehc.access.app_models import AppRow
 from ehc.access.models import InstitutionRow
+from ehc.app import create_app, database
 from ehc.callers import Scope
 from ehc.cards.states import Level
 from ehc.commands import main
 from ehc.gateways.calls import Calls
-from ehc.issuer import photos
+from ehc.gateways.provincial_soap import store
+from ehc.issuer import photos, retention
 from ehc.issuer.models import PhotoRow
 from tests.contract.conftest import ServiceMaker, WorkerMaker
 from tests.contract.helpers import metric, secrets_of
@@ -22,6 +26,7 @@ from tests.support.gateways import allow
 from tests.support.national import dynamic, validity
 from tests.support.provincial import (
     CLERK,
+    PATH,
     PHOTOS,
     PIXEL,
     Soap,
@@ -379,21 +384,38 @@ def test_another_birth_date_of_a_newborn_is_for_staff_to_decide(service: Service
         assert session.scalar(text("SELECT field FROM correction WHERE decided_at IS NULL")) == "birth_date"
 
 
+USE = {
+    "time": "2026-01-01 08:00:00",
+    "atr": "12345678",
+    "hc_number": "A123456789",
+    "sam": "6301020010300",
+    "use_citycode": "630100",
+    "use_cityname": "西宁市",
+    "nation": "01",
+    "id_card": citizen_number(1),
+    "hospital_code": "630102001",
+    "hospital_name": "测试医院",
+    "channel_code": "01",
+    "channel_name": "人工窗口",
+}
+
+
+def test_what_is_kept_of_a_person_goes_with_the_person(service: Service, his: Soap) -> None:
+    made = his.call("E0001", adult() | PHOTOS).node("personinfo")
+    assert his.call("E0009", USE).code == "9002"
+    assert his.call("E0011", _change(made["ecardId"], address="新址")).code == "11002"
+    card = service.app.register(1)
+    assert service.app.post(f"/v1/cards/{card['card_id']}/close", {"reason": "不再使用"}).status_code == 200
+    service.clock.advance((service.settings.keep_days + 2) * 86400)
+    secrets, now = secrets_of(service), service.clock.now()
+    with service.session() as session:
+        assert retention.erase(session, secrets=secrets, now=now) == 1
+        assert session.scalars(text("SELECT told FROM plastic_use")).all() == [None]
+        assert (store.purge(session, now=now), store.purge(session, now=now)) == (1, 0)
+
+
 def test_a_use_of_a_physical_card_is_kept_once(service: Service, his: Soap) -> None:
-    use = {
-        "time": "2026-01-01 08:00:00",
-        "atr": "12345678",
-        "hc_number": "A123456789",
-        "sam": "6301020010300",
-        "use_citycode": "630100",
-        "use_cityname": "西宁市",
-        "nation": "01",
-        "id_card": citizen_number(1),
-        "hospital_code": "630102001",
-        "hospital_name": "测试医院",
-        "channel_code": "01",
-        "channel_name": "人工窗口",
-    }
+    use = USE
     assert his.call("E0009", use).code == "9001"
     service.other_app.register(1)
     for _ in range(2):
@@ -529,3 +551,30 @@ def _disclose_all(service: Service, his: Soap, worker: WorkerMaker) -> None:
     new_table(service, rule(EVERYTHING))
     service.clock.advance(11)
     his.http = worker(service).flask.test_client()
+
+
+def _address(service: Service, **headers: str) -> str:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    answer = service.client().get(f"{PATH}?wsdl", headers=named, base_url="http://health.example:8080")
+    assert answer.status_code == 200, answer.text
+    return answer.text.partition('<soap:address location="')[2].partition('"')[0]
+
+
+def test_the_wsdl_has_the_callers_own_address_also_behind_a_proxy_that_we_trust(
+    service: Service,
+) -> None:
+    told = {"X_Forwarded_Proto": "https", "X_Forwarded_Host": "card.example"}
+    assert _address(service, **told) == f"http://health.example:8080{PATH}"  # whoever says so
+    behind = replace(service.settings, trusted_proxies=(ip_network("127.0.0.0/8"),))
+    flask = create_app(behind, clock=service.clock)
+    other = replace(service, flask=flask)
+    assert _address(other, **told) == f"https://card.example{PATH}"
+    assert _address(other, X_Forwarded_Proto="gopher", X_Forwarded_Host='"><a') == f"http://health.example:8080{PATH}"
+    with flask.app_context():
+        database.engine.dispose()
+
+
+def test_only_the_wsdl_is_got(service: Service) -> None:
+    assert service.client().get(PATH).status_code == 405
+    assert service.client().put(PATH).status_code == 405
+    assert service.client().get(f"{PATH}?WSDL").content_type == "text/xml; charset=UTF-8"
