@@ -137,6 +137,8 @@ def test_a_card_that_v1_stopped_is_refused_with_2001_and_5001(service: Service, 
         assert (answer.code, answer.desc[:6]) == ("2001", "该卡已注销：")
     fetched = his.call("E0005", WHO)
     assert (fetched.code, fetched.node("ehc_cardinfo")["ehc_card_status"]) == ("5001", "0")
+    acts = answered(service.app.get(f"/v1/cards/{card['card_id']}/access-log"))["items"]
+    assert "card.read" in [act["kind"] for act in acts]  # refused or not, somebody looked
 
 
 def test_a_spliced_code_is_refused(service: Service, his: Soap) -> None:

@@ -8,8 +8,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
+from ehc import audit
 from ehc.cards.models import CardRow
 from ehc.cards.states import CardStatus
+from ehc.cards.store import acting
 from ehc.clock import local_day
 from ehc.codes.national_text import national_static
 from ehc.gateways.provincial_soap import store
@@ -37,41 +39,50 @@ from ehc.issuer.registry import open_ids
 DYNAMIC, STATIC = "0", "1"
 _ALMOST_OVER = timedelta(seconds=10)
 """A dynamic code with less than this left is as good as over: the next is issued."""
+_PICTURES = {"dt_qr_code": "qr_code_dtimgtext", "qr_code": "qr_code_imgtext"}
 _UNKNOWN: Part = ("ehc_cardinfo", node(FETCHED, {"ehc_card_status": UNREGISTERED}))
 _REFUSED = {CardStatus.PENDING_REVIEW: ("2002", "5002"), CardStatus.REJECTED: ("2003", "5003")}
 
 
 def apply_for_code(asked: Asked) -> Told:
-    """E0002."""
+    """E0002. A code that is there already is a failure, and comes with it."""
     kind = asked.text("qrcode_type")
     if kind not in {DYNAMIC, STATIC}:
         raise Failed("2007")
+    static = kind == STATIC
     with asked.services.work() as session:
         found = _found(session, asked)
-        _require_good(found, 0)
+        refused = _refused(found.card, 0)
+        if refused is not None:
+            raise Failed(refused, why_not(found.card))
         applied = store.applied(session, found.card)
-        code = _static(session, asked, found, applied) if kind == STATIC else _dynamic(session, asked, found)
-        store.note_applied(session, found.card, static=kind == STATIC, at=_after_closing(found.card, asked.now))
+        known = _known_static(asked, found.card, applied) if static else _current(session, asked, found.card)
+        if known is None:
+            code = _allow_static(session, asked, found) if static else _issue(session, asked, found.card)
+            store.note_applied(session, found.card, static=static, at=_after_closing(found.card, asked.now))
+    if known is not None:
+        raise Failed("2004" if static else "2006", parts=(_applied(known),))
     CODES.inc()
     return Told("2009", (_applied(code),))
 
 
 def fetch_codes(asked: Asked) -> Told:
-    """E0005: the codes that were applied for; a dynamic one that is over is replaced."""
+    """E0005: the codes that were applied for; a dynamic one that is over is replaced. The look is audited, however it ends."""
+    codes: dict[str, str] = {}
     with asked.services.work() as session:
         found = _found(session, asked, unknown=(_UNKNOWN,))
-        applied = store.applied(session, found.card)
+        card = found.card
+        applied = store.applied(session, card)
         values = _values(asked, found, applied)
-        bare = ("ehc_cardinfo", node(FETCHED, values))
-        _require_good(found, 1, (bare,))
-        if not since(found.card, applied.code_at):
-            raise Failed("5004", parts=(bare,))
-        dynamic = _current(session, asked, found.card) or _issue(session, asked, found.card)
-        static = _static_text(asked, found.card) if _has_static(found.card, applied) else ""
-    values |= {"dt_qr_code": dynamic, "qr_code_dtimgtext": symbol(dynamic)}
-    if static:
-        values |= {"qr_code": static, "qr_code_imgtext": symbol(static)}
-    return Told("5005", (("ehc_cardinfo", node(FETCHED, values)),))
+        told = _refused(card, 1) or ("5005" if since(card, applied.code_at) else "5004")
+        if told == "5005":
+            codes["dt_qr_code"] = _current(session, asked, card) or _issue(session, asked, card)
+            codes["qr_code"] = _known_static(asked, card, applied) or ""
+        by = acting(asked.caller, found.party)
+        audit.record(session, "card.read", actor=by.actor, subject=str(card.id), at=asked.now)
+        detail = why_not(card)
+    pictures = {_PICTURES[name]: symbol(code) for name, code in codes.items() if code}
+    return Told(told, (("ehc_cardinfo", node(FETCHED, values | codes | pictures)),), detail)
 
 
 def _found(session: Session, asked: Asked, unknown: tuple[Part, ...] = ()) -> Found:
@@ -94,18 +105,15 @@ def _values(asked: Asked, found: Found, applied: Applied) -> dict[str, str]:
     return person_values(account, applied, sent=asked.fields, told=asked.may_tell())
 
 
-def _require_good(found: Found, column: int, parts: tuple[Part, ...] = ()) -> None:
-    """Raises `Failed` with E0002's (0) or E0005's (1) code for a card that is not active."""
-    status = CardStatus(found.card.status)
-    if status != CardStatus.ACTIVE:
-        code = _REFUSED.get(status, ("2001", "5001"))[column]
-        raise Failed(code, why_not(found.card), parts)
+def _refused(card: CardRow, column: int) -> str | None:
+    """E0002's (0) or E0005's (1) code for a card that is not active."""
+    if card.status == CardStatus.ACTIVE:
+        return None
+    return _REFUSED.get(CardStatus(card.status), ("2001", "5001"))[column]
 
 
-def _static(session: Session, asked: Asked, found: Found, applied: Applied) -> str:
+def _allow_static(session: Session, asked: Asked, found: Found) -> str:
     card, now = found.card, asked.now
-    if _has_static(card, applied):
-        raise Failed("2004", parts=(_applied(_static_text(asked, card)),))
     asked.services.desk.admit(card.id, asked.caller.id)
     if not card.static_allowed:
         changes.change_facts(
@@ -120,13 +128,6 @@ def _static(session: Session, asked: Asked, found: Found, applied: Applied) -> s
     return prints.national(session, card.id, caller=asked.caller, secrets=asked.secrets, now=now).text
 
 
-def _dynamic(session: Session, asked: Asked, found: Found) -> str:
-    known = _current(session, asked, found.card)
-    if known is not None:
-        raise Failed("2006", parts=(_applied(known),))
-    return _issue(session, asked, found.card)
-
-
 def _issue(session: Session, asked: Asked, card: CardRow) -> str:
     return asked.services.national_desk.issue(card.id, asked.caller.id, within=session).text
 
@@ -136,11 +137,10 @@ def _current(session: Session, asked: Asked, card: CardRow) -> str | None:
     return None if found is None else found.text
 
 
-def _has_static(card: CardRow, applied: Applied) -> bool:
-    return card.static_allowed and since(card, applied.static_at)
-
-
-def _static_text(asked: Asked, card: CardRow) -> str:
+def _known_static(asked: Asked, card: CardRow, applied: Applied) -> str | None:
+    """The static text, where it was applied for and counts."""
+    if not card.static_allowed or not since(card, applied.static_at):
+        return None
     ehc_id, _ = open_ids(card, asked.secrets)
     return national_static(bytes.fromhex(ehc_id or ""))
 
