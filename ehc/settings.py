@@ -36,6 +36,8 @@ class Settings:
     authority_key_file: Path | None = None
     sms_url: str | None = None
     sms_key_file: Path | None = None
+    wechat_url: str | None = None
+    alipay_url: str | None = None
     bank_url: str | None = None
     bank_key_file: Path | None = None
     bank_bins_file: Path | None = None
@@ -82,6 +84,8 @@ class Settings:
                 authority_key_file=_file(env.get("EHC_AUTHORITY_KEY_FILE")),
                 sms_url=env.get("EHC_SMS_URL") or None,
                 sms_key_file=_file(env.get("EHC_SMS_KEY_FILE")),
+                wechat_url=env.get("EHC_WECHAT_URL") or None,
+                alipay_url=env.get("EHC_ALIPAY_URL") or None,
                 bank_url=env.get("EHC_BANK_URL") or None,
                 bank_key_file=_file(env.get("EHC_BANK_KEY_FILE")),
                 bank_bins_file=_file(env.get("EHC_BANK_BINS_FILE")),
