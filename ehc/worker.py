@@ -50,6 +50,7 @@ from ehc.jobs import Task, take_up_stalled
 from ehc.keystore import audit_keys
 from ehc.outbox import writing as outbox
 from ehc.place import APPLICATION, Place
+from ehc.sessions.upkeep import PURGES as SESSION_PURGES
 from ehc.verify import uses
 from ehc.verify.partitions import ensure_partitions, purge_spent_codes
 from ehc.web.idempotency import purge_keys
@@ -84,6 +85,7 @@ def upkeep(place: Place) -> None:
         assertions.purge,
         enrolments.purge,
         *STAFF_PURGES,
+        *SESSION_PURGES,
     ):
         until_none(place.work, partial(purge, now=place.clock.now()))
 

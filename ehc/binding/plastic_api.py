@@ -23,7 +23,7 @@ from ehc.binding.plastic_schemas import (
     holder_of,
     plastic_out,
 )
-from ehc.callers import ClientKind, Scope
+from ehc.callers import ClientKind, Reach, Scope
 from ehc.cards.models import CardRow
 from ehc.cards.plastic_models import PlasticCardRow
 from ehc.core.plastic_kinds import plastic_kinds
@@ -68,6 +68,7 @@ def plastic_holder_blueprint(deps: PlasticDeps) -> Blueprint:
         "Take back a report of loss",
         answers={200: PlasticCardOut},
         scope=Scope.BINDINGS,
+        resident=Reach.OWN,
         idempotent=True,
         problems=(404, 409),
     )
@@ -76,7 +77,13 @@ def plastic_holder_blueprint(deps: PlasticDeps) -> Blueprint:
         return deps.base.once.run(lambda session: _moved(session, deps, card_id, binding_id, plastic.withdraw_loss))
 
     @bp.delete(_ONE)
-    @operation("Unbind a plastic card", answers={200: PlasticCardOut}, scope=Scope.BINDINGS, problems=(404, 409))
+    @operation(
+        "Unbind a plastic card",
+        answers={200: PlasticCardOut},
+        scope=Scope.BINDINGS,
+        resident=Reach.OWN,
+        problems=(404, 409),
+    )
     def delete_plastic_card(card_id: UUID, binding_id: UUID) -> Response:
         """It may be bound again. Twice is once; a card reported lost at a terminal is found first."""
         with deps.base.work() as session:
@@ -97,6 +104,7 @@ def plastic_shared_blueprint(deps: PlasticDeps) -> Blueprint:
         query=PlasticQuery,
         answers={200: PlasticCardsOut},
         scope=Scope.BINDINGS,
+        resident=Reach.FAMILY,
         problems=(404, 409, 422),
     )
     def get_plastic_cards(card_id: UUID) -> Response:
@@ -119,6 +127,7 @@ def plastic_shared_blueprint(deps: PlasticDeps) -> Blueprint:
         body=LossIn,
         answers={200: PlasticCardOut},
         scope=Scope.BINDINGS,
+        resident=Reach.GUARDIAN,
         idempotent=True,
         problems=(404, 409, 422),
     )

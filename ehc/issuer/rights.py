@@ -228,8 +228,8 @@ def client_names(session: Session, ids: Iterable[UUID]) -> dict[UUID, str]:
 
 
 def client_of(actor: str | None) -> UUID | None:
-    """The client that an actor of the audit log is, if it is one."""
-    kind, _, name = (actor or "").partition(":")
+    """The client that an actor of the audit log is, if it is one, whether for itself or with a resident's token."""
+    kind, _, name = (actor or "").partition("/")[0].partition(":")
     return UUID(name) if kind in {"app", "terminal"} else None
 
 

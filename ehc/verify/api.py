@@ -10,7 +10,7 @@ from uuid import UUID
 from flask import Blueprint, Response
 from sqlalchemy.orm import Session
 
-from ehc.callers import ClientKind, Scope
+from ehc.callers import ClientKind, Reach, Scope
 from ehc.cards import store as cards
 from ehc.cards.bindings import patient_id_place
 from ehc.clock import local_day
@@ -103,7 +103,12 @@ def history_blueprint(deps: VerifyDeps) -> Blueprint:
 
     @bp.get("/<uuid:card_id>/verifications")
     @operation(
-        "Who checked this card", query=PageQuery, answers={200: HistoryOut}, scope=Scope.CARDS, problems=(404, 422)
+        "Who checked this card",
+        query=PageQuery,
+        answers={200: HistoryOut},
+        scope=Scope.CARDS,
+        resident=Reach.FAMILY,
+        problems=(404, 422),
     )
     def get_verifications(card_id: UUID) -> Response:
         page = parsing.query(_PAGE)
