@@ -232,6 +232,12 @@ def test_a_second_one_beside_it_or_on_its_port_is_told_so_in_one_sentence(first:
     assert served(first, "/readyz")[0] == 200  # the first one did not suffer
 
 
+def lasting(written: dict[str, Any]) -> dict[str, Any]:
+    """The demo's credentials without the addresses of the simulators, which take any free port at each start."""
+    appids = {name: told for name, told in written["log_in"].items() if name.endswith("_appid")}
+    return written | {"log_in": appids}
+
+
 def test_ctrl_c_stops_everything_and_the_next_start_is_quick_and_finds_all_as_it_was(first: Demo) -> None:
     card, credentials = first.card, first.written
     children = family(first.process.pid)[1:]
@@ -246,14 +252,14 @@ def test_ctrl_c_stops_everything_and_the_next_start_is_quick_and_finds_all_as_it
         if again.start() > allowed(SECOND_START_SECONDS):  # this machine may have been busy with other tests
             again.interrupt()
             assert again.start() < allowed(SECOND_START_SECONDS)
-        assert again.written == credentials
+        assert lasting(again.written) == lasting(credentials)
         assert again.card == card
         assert "accepted" in again.table[1]
         again.kill()  # and after a crash of the main process:
         last = Demo(first.folder, first.port)
         last.start()
         assert last.process.poll() is None, last.printed
-        assert (last.card, last.written) == (card, credentials)
+        assert (last.card, lasting(last.written)) == (card, lasting(credentials))
         assert last.interrupt() == 0
     finally:
         if again.process.poll() is None:
