@@ -129,7 +129,6 @@ class Alipay:
 
     def __init__(self, mini_program: MiniProgram) -> None:
         self._keys, self.codes = mini_program, Codes()
-        self._stranger = generate_private_key(65537, 2048)
 
     def code(self, told: dict[str, Any]) -> dict[str, Any]:
         """A code for a person, by any name; `open_id` true: as for mini-programs that no longer get user ids."""
@@ -151,7 +150,8 @@ class Alipay:
         said = json.dumps(told, ensure_ascii=False)
         if found == "bad-appid":
             return f'{{"{member}":{said}}}'.encode()
-        key = self._stranger if mode == "wrong-signature" else self._keys.platform_key
+        # made where it is asked for: at the start it would cost every start
+        key = generate_private_key(65537, 2048) if mode == "wrong-signature" else self._keys.platform_key
         return f'{{"{member}":{said},"sign":"{sign(key, said.encode())}"}}'.encode()
 
     def _wrong(self, asked: Mapping[str, str]) -> str | None:
