@@ -10,13 +10,13 @@ from ehc.dev.simulators.controls import Controls
 from ehc.dev.simulators.launcher import Simulators
 from ehc.issuer import phone_proofs
 from ehc.sessions import tries
-from tests.contract.conftest import WorkerMaker
+from tests.contract.conftest import WorkerMaker, worker
 from tests.contract.helpers import at_once, elsewhere, problem
 from tests.integration.outside import asking, outside, simulators
 from tests.support.service import Service
 from tests.support.sessions import log_in, sent, set_up
 
-__all__ = ["asking", "outside", "simulators"]
+__all__ = ["asking", "outside", "simulators", "worker"]
 
 
 @pytest.fixture
