@@ -7,6 +7,8 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
+from ehc.access import clients
+from ehc.callers import Scope
 from tests.contract.helpers import problem, wrong
 from tests.support.plastic import (
     ATR,
@@ -23,7 +25,7 @@ from tests.support.plastic import (
     states,
     wanted,
 )
-from tests.support.service import Service, citizen_number, told
+from tests.support.service import Api, Service, citizen_number, told
 
 DAY = 86_400
 REASON = {"reason": "遗失"}
@@ -212,6 +214,27 @@ def test_an_app_sends_no_number(service: Service) -> None:
     assert wrong(service.app.post(path(card, binding, "report-loss"), REASON | found)) == [
         ("/verification_id", "unknown-member")
     ]
+
+
+def test_an_app_without_the_scope_of_bindings_sees_and_moves_nothing(service: Service) -> None:
+    scopes = frozenset({Scope.CARDS, Scope.VERIFY})
+    with service.session() as session:
+        made = clients.add_app(session, name="验卡应用", scopes=scopes, now=service.clock.now())
+    api = Api(service.flask.test_client(), made)
+    card = checked(service)
+    binding = bound(service, card)
+    assert api.register(1)["card_id"] == card["card_id"]
+    whole = f"/v1/cards/{card['card_id']}/bindings"
+    for answer in (
+        api.get(whole),
+        api.get(path(card)),
+        api.post(path(card, binding, "report-loss"), REASON),
+        delete(api, path(card, binding)),
+        api.get(f"{whole}/patient-ids"),
+        delete(api, f"{whole}/patient-ids/{binding}"),
+    ):
+        assert problem(answer) == (403, "insufficient-scope")
+    assert states(service) == ["active"]
 
 
 def test_an_app_without_a_grant_moves_nothing(service: Service) -> None:
