@@ -54,10 +54,28 @@ def test_a_number_is_taken_in_one_form(service: Service) -> None:
     ("kind", "good", "bad"),
     [
         ("resident-health-card", ["0" * 16, "F" * 16], ["0" * 15, "0" * 17, "G" * 16, "０" * 16]),
-        ("social-security-card", ["A12345678"], ["A1234567", "A123456789", "A1234567-"]),
+        (
+            "social-security-card",
+            ["370100-A12345678"],
+            ["A12345678", "370100-A1234567", "370100-A123456789", "37010-A12345678"],
+        ),
         ("visit-card", ["a-12", "x" * 32], ["x12", "x" * 33, "-123", "a 12", citizen_number(5)]),
-        ("rural-cooperative-card", ["6301051234", "x" * 24], ["6" * 9, "6" * 25, "630105/234", citizen_number(5)]),
-        ("citizen-card", ["12345678", "x" * 24], ["1" * 7, "1" * 25, citizen_number(5), citizen_number(5).lower()]),
+        (
+            "rural-cooperative-card",
+            ["630105-6301051234", f"630105-{'x' * 24}"],
+            ["6301051234", f"630105-{'6' * 9}", f"630105-{'6' * 25}", "630105-630105/234", citizen_number(5)],
+        ),
+        (
+            "citizen-card",
+            ["370100-12345678", f"370100-{'x' * 24}"],
+            [
+                "12345678",
+                "370100-1234567",
+                f"370100-{'1' * 25}",
+                citizen_number(5),
+                f"370100-{citizen_number(5).lower()}",
+            ],
+        ),
         ("wristband", ["W001"], ["W01", "腕带0001"]),
     ],
 )
@@ -171,6 +189,18 @@ def test_numbers_of_visit_cards_are_each_hospital_s_own(service: Service) -> Non
     assert read(service, "V-0001", kind="visit-card")["card"]["card_id"] == here["card_id"]
     scan = read(service, "V-0001", kind="visit-card", at=service.second_terminal)
     assert scan["card"]["card_id"] == there["card_id"]
+
+
+def test_one_number_of_two_regions_is_two_cards(service: Service) -> None:
+    """Regions number their cards apart: a card of the one must not lead to who bound that of the other."""
+    first, second = checked(service, 1), checked(service, 2)
+    bound(service, first, "370100-A12345678", kind="social-security-card")
+    unknown = read(service, "370200-A12345678", kind="social-security-card")
+    assert (unknown["outcome"], unknown["reason"]) == ("rejected", "not-issued")
+    bound(service, second, "370200-A12345678", kind="social-security-card")
+    for region, card in (("370100", first), ("370200", second)):
+        scan = read(service, f"{region}-A12345678", kind="social-security-card")
+        assert scan["card"]["card_id"] == card["card_id"]
 
 
 def test_who_sees_which(service: Service) -> None:
