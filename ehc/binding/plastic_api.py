@@ -102,13 +102,17 @@ def plastic_shared_blueprint(deps: PlasticDeps) -> Blueprint:
     def get_plastic_cards(card_id: UUID) -> Response:
         """An app of the holder sees all of them; a terminal those that its institution numbers, and more with a check."""
         asked, who, now = parsing.query(_QUERY), caller(), deps.base.clock.now()
+        if asked["past"] and who.kind is ClientKind.TERMINAL:
+            raise InvalidValue.at(
+                "/past", "unknown-member", Text("仅应用使用，请删去。", "For apps only. Leave it out.")
+            )
         with deps.base.work() as session:
             card, _ = seen_by(session, card_id, who, deps.base)
             if who.kind is ClientKind.TERMINAL:
                 check = asked["verification_id"]
                 rows = plastic.bound_at_institution(session, card, caller=who, verification_id=check, now=now)
             else:
-                rows = plastic.bound_to(session, card)
+                rows = plastic.history_of(session, card) if asked["past"] else plastic.bound_to(session, card)
             names = deps.base.institution_names(session, {row.institution_id for row in rows if row.institution_id})
         sealer = deps.base.secrets().sealer
         return Answer({"items": [plastic_out(row, names, sealer=sealer, now=now) for row in rows]}).response()

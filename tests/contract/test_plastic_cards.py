@@ -231,6 +231,28 @@ def test_who_sees_which(service: Service) -> None:
     assert problem(answer) == (404, "binding-not-found")
 
 
+def test_an_app_is_told_of_past_plastic_cards_where_it_asks(service: Service) -> None:
+    card = checked(service)
+    first = bound(service, card)
+    body = wanted(card, 2)
+    del body["kind"]
+    second = told(service.terminal.post(path(card, first, "replace"), body))["binding_id"]
+    third = bound(service, card, 3)
+    later(service, 1)
+    ended = told(delete(service.app, path(card, third)))["ended_at"]
+    now = [(one["binding_id"], one["state"]) for one in told(service.app.get(path(card)))["items"]]
+    assert now == [(second, "active")]
+    whole = {one["binding_id"]: one for one in told(service.app.get(f"{path(card)}?past=true"))["items"]}
+    assert {name: one["state"] for name, one in whole.items()} == {
+        first: "replaced",
+        second: "active",
+        third: "unbound",
+    }
+    assert (whole[first]["replaced_by"], whole[third]["ended_at"]) == (second, ended)
+    assert "ended_at" not in whole[second]
+    assert wrong(service.terminal.get(f"{path(card)}?past=true")) == [("/past", "unknown-member")]
+
+
 def test_an_app_sends_no_number(service: Service) -> None:
     card = checked(service)
     binding = bound(service, card)
