@@ -1,10 +1,10 @@
 """Putting events into the outbox, as part of the transaction that makes them true, and forgetting them. Nothing commits."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import insert, text
 from sqlalchemy.orm import Session
 
 from ehc.core.ids import uuid7
@@ -20,6 +20,18 @@ def put(session: Session, kind: EventKind, card_serial: int, facts: Mapping[str,
     event_id = uuid7(at)
     session.add(EventRow(id=event_id, card_serial=card_serial, kind=kind, facts=dict(facts), at=at))
     return event_id
+
+
+def put_all(
+    session: Session, kind: EventKind, events: Iterable[tuple[int, Mapping[str, str]]], *, at: datetime
+) -> None:
+    """Add many events of a kind, of a card and its facts each, at once. None at all is nothing."""
+    rows = [
+        {"id": uuid7(at), "card_serial": serial, "kind": kind, "facts": dict(facts), "at": at}
+        for serial, facts in events
+    ]
+    if rows:
+        session.execute(insert(EventRow), rows)
 
 
 def purge(session: Session, *, now: datetime) -> int:
