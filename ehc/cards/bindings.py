@@ -119,8 +119,9 @@ def hand_over(session: Session, other: CardRow, card: CardRow, *, acting: Acting
             institution_id=plastic.institution_id,
         )
     for account in _held_accounts(session, other):
-        end_account(session, account, why="joined", at=at)  # the bank agreed with the holder of the other document
-        events.note(session, card, BindingKind.BANK_ACCOUNT, account.id, "ended", acting=acting, at=at)
+        if account.state != "ending":  # the bank agreed with the holder of the other document
+            end_account(session, account, why="joined", at=at)
+            events.note(session, card, BindingKind.BANK_ACCOUNT, account.id, "ended", acting=acting, at=at)
 
 
 def put_on_blacklist(
