@@ -157,12 +157,20 @@ def withdraw_loss(session: Session, card: CardRow, binding_id: UUID, *, shown: S
     return plastic_moves.move(session, card, _held(session, card, binding_id), WITHDRAW, shown=shown)
 
 
-def unbind(session: Session, card: CardRow, binding_id: UUID, *, shown: Shown) -> PlasticCardRow:
-    """Unbind a plastic card. Unbinding twice is once. Raises `NoSuchBinding` or `PlasticConflict`."""
+def unbind(
+    session: Session, card: CardRow, binding_id: UUID, *, shown: Shown, institution_id: UUID | None = None
+) -> PlasticCardRow:
+    """Unbind a plastic card; one that this institution numbers, where one is given: a wristband comes off at discharge.
+
+    Unbinding twice is once. Raises `NoSuchBinding` or `PlasticConflict`.
+    """
     row = _held(session, card, binding_id)
+    if institution_id is not None and row.institution_id != institution_id:
+        raise no_such_binding()
     if row.state == PlasticState.UNBOUND:
         return row
-    return plastic_moves.move(session, card, row, UNBIND, shown=shown, ended_for="holder")
+    ended_for = "holder" if institution_id is None else "institution"
+    return plastic_moves.move(session, card, row, UNBIND, shown=shown, ended_for=ended_for)
 
 
 def of_card(session: Session, card: CardRow, binding_id: UUID, *, institution_id: UUID | None = None) -> PlasticCardRow:

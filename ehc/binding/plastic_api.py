@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from flask import Blueprint, Response
@@ -75,14 +76,6 @@ def plastic_holder_blueprint(deps: PlasticDeps) -> Blueprint:
         """Of one made by app, before it ends by itself. Takes no body."""
         return deps.base.once.run(lambda session: _moved(session, deps, card_id, binding_id, plastic.withdraw_loss))
 
-    @bp.delete(_ONE)
-    @operation("Unbind a plastic card", answers={200: PlasticCardOut}, scope=Scope.BINDINGS, problems=(404, 409))
-    def delete_plastic_card(card_id: UUID, binding_id: UUID) -> Response:
-        """It may be bound again. Twice is once; a card reported lost at a terminal is found first."""
-        with deps.base.work() as session:
-            answer = _moved(session, deps, card_id, binding_id, plastic.unbind)
-        return answer.response()
-
     return bp
 
 
@@ -142,6 +135,19 @@ def plastic_shared_blueprint(deps: PlasticDeps) -> Blueprint:
             return _answer(session, deps, row)
 
         return deps.base.once.run(act)
+
+    @bp.delete(_ONE)
+    @operation("Unbind a plastic card", answers={200: PlasticCardOut}, scope=Scope.BINDINGS, problems=(404, 409))
+    def delete_plastic_card(card_id: UUID, binding_id: UUID) -> Response:
+        """By the holder's app, or by a terminal whose institution numbers it. Twice is once; it may be bound again.
+
+        A card reported lost at a terminal is found first.
+        """
+        whose = caller().institution_id if caller().kind is ClientKind.TERMINAL else None
+        unbind = partial(plastic.unbind, institution_id=whose)
+        with deps.base.work() as session:
+            answer = _moved(session, deps, card_id, binding_id, unbind)
+        return answer.response()
 
     return bp
 

@@ -428,6 +428,25 @@ def test_a_wristband_leads_to_a_temporary_card_and_no_other_kind_does(service: S
     assert "second_factor" not in told_of
 
 
+def test_an_institution_unbinds_what_it_numbers_and_nothing_else(service: Service) -> None:
+    """The wristband of somebody whom nobody can name comes off, and its number goes to the next patient."""
+    arrival = {"name": "unknown", "sex": "male", "age": 40, "visit_at": service.clock.now().isoformat()}
+    made = told(service.app.post("/v1/temporary-cards", arrival))
+    check = service.terminal.scan(made["code"])["verification_id"]
+    card = {"card_id": made["card_id"], "verification_id": check, "serial": 1}
+    body = wanted(card, "W-0001", kind="wristband")
+    del body["holder"]
+    wristband = told(service.terminal.post(path(card), body))["binding_id"]
+    assert problem(delete(service.second_terminal, path(card, wristband))) == (404, "binding-not-found")
+    for _ in range(2):
+        assert told(delete(service.terminal, path(card, wristband)))["state"] == "unbound"
+    following = checked(service)
+    bound(service, following, "W-0001", kind="wristband")
+    assert read(service, "W-0001", kind="wristband")["card"]["card_id"] == following["card_id"]
+    everybody_s = bound(service, following)
+    assert problem(delete(service.terminal, path(following, everybody_s))) == (404, "binding-not-found")
+
+
 def test_the_same_key_is_one_binding(service: Service) -> None:
     card = checked(service)
     first, second = (service.terminal.post(path(card), wanted(card), Idempotency_Key="k") for _ in range(2))
