@@ -89,6 +89,21 @@ def number_changes(session: Session) -> None:
         session.execute(_NUMBER, {"head": head})
 
 
+def tell_anew(session: Session, *, now: datetime) -> int:
+    """Have every entry told to every terminal once more, behind any number ever given; how many.
+
+    For a database that was restored to an earlier point: numbers that were given after it would be given again, and a terminal
+    that has them would pass over what they stand for now.
+    """
+    head = session.execute(_LOCK_HEAD).scalar_one()
+    beyond = max(
+        head, int(now.timestamp() * 1000)
+    )  # more than a change in each millisecond were needed to have come so far
+    session.execute(text("UPDATE plastic_blacklist_head SET seq = :beyond"), {"beyond": beyond})
+    every = update(BlacklistRow).values(seq=None).returning(BlacklistRow.kind)
+    return len(session.execute(every.execution_options(synchronize_session=False)).all())
+
+
 def page(session: Session, since: int, *, limit: int) -> Page:
     """What changed after `since`. Entries that were taken off are told too, except to a terminal that has none yet."""
     number_changes(session)
