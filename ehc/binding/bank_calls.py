@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from ehc import jobs
 from ehc.binding import bank_accounts
-from ehc.binding.bank_accounts import CODE_MINUTES, SETTLE, Begun, note, token_place
+from ehc.binding.bank_accounts import CODE_MINUTES, SETTLE, SETTLE_AFTER, Begun, note, token_place
 from ehc.cards.bank_models import OPEN, BankAccountRow, BankNoticeRow
 from ehc.cards.bindings import end_account
 from ehc.cards.models import CardRow
@@ -50,6 +50,7 @@ OTHER_ACCOUNT = "bank-other-account"
 """For what a binding ends that the bank made with another account."""
 
 _BREATH = timedelta(seconds=1)
+_UNDER_WAY = SETTLE_AFTER / 2
 
 SYSTEM = Acting("system", Party.SYSTEM)
 
@@ -188,6 +189,8 @@ def settle(desk: Desk, account_id: UUID, *, now: datetime) -> None:
         row = session.get(BankAccountRow, account_id)
         if row is None or row.state not in OPEN or (row.state == "started" and row.expires_at > now):
             return
+        if row.state in {"starting", "confirming"} and row.changed_at > now - _UNDER_WAY:
+            return  # the bank may not have heard yet, and a job of its own follows
         ending, start_request, version = row.state == "ending", row.start_request, row.version
     if ending:
         finish_ending(desk, account_id, now=now)

@@ -177,3 +177,23 @@ def test_a_comparison_takes_so_many_differences_at_a_time(
         assert session.scalars(waiting).all() == ["binding.compare-with-bank"]
     assert compared(asking) == [("only-at-bank", "ended at the bank")]
     assert states(asking) == ["bound"]
+
+
+def test_a_job_of_a_notice_leaves_a_confirmation_under_way_to_its_answer(
+    asking: Service, outside: Controls, key: PartyKey, card: str
+) -> None:
+    """The bank may not have heard of the confirmation yet: it would say that it waits for its code."""
+    account_id = started(asking.app, card)
+    tell(asking, key, say(asking, outside, "limits", single_limit=7, day_limit=8))
+    asking.clock.advance(21)  # the job that asks because of the notice is due
+    with asking.session() as session:
+        found = store.by_id(session, UUID(card))
+        asked = bank_accounts.begin_confirming(session, found, UUID(account_id), now=asking.clock.now())
+        session.expunge(asked)
+    run_jobs(asking)
+    assert states(asking) == ["confirming"]
+    answer = Agreement(asked.start_request, "t" * 24, asked.bank, asked.kind, account_number()[-4:], 7, 8)
+    with asking.session() as session:
+        secrets, now = secrets_of(asking), asking.clock.now()
+        row = bank_calls.confirmed(session, asked, answer, acting=BY, secrets=secrets, now=now)
+        assert row.state == "bound"
