@@ -247,6 +247,11 @@ def _holding(session: Session, index: bytes) -> PlasticCardRow | None:
     return session.scalars(wanted).one_or_none()
 
 
+def _was_on(session: Session, card: CardRow, index: bytes) -> bool:
+    was = (PlasticCardRow.number_index == index) & (PlasticCardRow.card_serial == card.serial)
+    return session.scalar(select(PlasticCardRow.id).where(was).limit(1)) is not None
+
+
 def _add(
     session: Session, card: CardRow, kind: PlasticKind, number: str, index: bytes, *, desk: Desk
 ) -> PlasticCardRow:
@@ -266,8 +271,11 @@ def _add(
         bound_at=desk.now,
         state_changed_at=desk.now,
     )
-    if blacklist.replaced(session, bindings.listed_as(session, row, sealer=sealer)):
+    reason = blacklist.reason_of(session, bindings.listed_as(session, row, sealer=sealer), now=desk.now)
+    if reason == PlasticState.REPLACED:
         raise _already_bound()  # also where the row that was replaced has been erased
+    if reason == PlasticState.LOSS_TEMPORARY and not _was_on(session, card, index):
+        raise _already_bound()  # reported lost, then unbound: until its time it is nobody else's
     try:
         with session.begin_nested():
             session.add(row)
@@ -289,7 +297,7 @@ def _shown(desk: Desk) -> Shown:
 def _already_bound() -> AlreadyBound:
     return AlreadyBound(
         Text(
-            "该实体卡已绑定其他健康卡，或已被补换，请核对持卡人身份，或换一张卡。",
-            "This plastic card leads to another card, or was replaced. Check who holds it, or use another.",
+            "该实体卡已绑定其他健康卡、已挂失或已被补换，请核对持卡人身份，或换一张卡。",
+            "This plastic card leads to another card, was reported lost or replaced. Check who holds it, or use another.",
         )
     )

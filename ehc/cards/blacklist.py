@@ -15,7 +15,6 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from ehc.cards.plastic_models import BlacklistRow
-from ehc.cards.plastic_states import PlasticState
 
 _UNNUMBERED = text("SELECT EXISTS (SELECT FROM plastic_blacklist WHERE seq IS NULL)")
 _LOCK_HEAD = text("""
@@ -66,10 +65,10 @@ def put(
     session.execute(row.on_conflict_do_update(index_elements=[BlacklistRow.number_hash], set_=values))
 
 
-def replaced(session: Session, hashed: bytes) -> bool:
-    """Whether a card is on the list for ever, since another stands in its place."""
-    on_it = (BlacklistRow.number_hash == hashed) & (BlacklistRow.reason == PlasticState.REPLACED)
-    return session.scalar(select(BlacklistRow.seq.is_(None)).where(on_it)) is not None
+def reason_of(session: Session, hashed: bytes, *, now: datetime) -> str | None:
+    """For what a card is on the list now; None for one that is not, or whose time is over."""
+    counts = BlacklistRow.until.is_(None) | (BlacklistRow.until > now)
+    return session.scalar(select(BlacklistRow.reason).where(BlacklistRow.number_hash == hashed, counts))
 
 
 def drop_run_out(session: Session, *, now: datetime) -> int:

@@ -402,6 +402,23 @@ def test_a_lost_card_that_is_unbound_stays_on_the_list_until_its_time(service: S
     assert list(listed(service).values()) == [None]
 
 
+def test_a_lost_card_that_is_unbound_is_nobody_else_s_until_its_time(service: Service) -> None:
+    """Whoever stole card and phone must not set the card free by binding it to an account of their own."""
+    card, thief = checked(service, 1), checked(service, 2)
+    binding = bound(service, card)
+    service.app.post(path(card, binding, "report-loss"), REASON)
+    delete(service.app, path(card, binding))
+    assert problem(service.terminal.post(path(thief), wanted(thief))) == (409, "already-bound")
+    assert list(listed(service).values()) == ["loss-temporary"]
+    bound(service, card)  # its holder, checked at the window with the card in the reader
+    assert list(listed(service).values()) == [None]
+    binding = told(service.app.get(path(card)))["items"][0]["binding_id"]
+    service.app.post(path(card, binding, "report-loss"), REASON)
+    delete(service.app, path(card, binding))
+    later(service, 7 * DAY)
+    bound(service, again(service, thief))
+
+
 def test_cancelling_the_account_cancels_its_plastic_cards(service: Service) -> None:
     card, other = checked(service, 1), checked(service, 2)
     bound(service, card)
