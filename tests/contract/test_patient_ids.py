@@ -232,6 +232,30 @@ def test_a_change_is_followed_to_the_card_that_goes_on(
     assert [one["patient_id"] for one in told(service.terminal.get(path(second)))["items"]] == ["P-9"]
 
 
+def test_an_answer_kept_for_a_key_does_not_outlive_the_patient_id(service: Service, checked: Checked) -> None:
+    """A wrong one that was ended is a wrong patient at each repetition."""
+    card = checked()
+    service.terminal.post(path(card), wanted(card))
+    inpatient = wanted(card, "I-1", id_type="inpatient")
+    binding = told(service.terminal.post(path(card), inpatient))["binding_id"]
+    body = {"code": service.app.code(card["card_id"]), "step": "registration"}
+
+    def scan() -> dict[str, Any]:
+        return told(service.terminal.post("/v1/verifications", body, Idempotency_Key="k"))
+
+    first = scan()
+    assert (first["patient_id"], first["patient_ids"]) == ("P-1", {"outpatient": "P-1", "inpatient": "I-1"})
+    assert scan() == first
+    change = {"change": "merge", "id_type": "outpatient", "patient_id": "P-1", "into": "P-9"}
+    assert service.terminal.post("/v1/patient-ids/changes", change).status_code == 200
+    assert scan() == first | {"patient_id": "P-9", "patient_ids": {"outpatient": "P-9", "inpatient": "I-1"}}
+    service.terminal.http.delete(f"{path(card)}/{binding}", headers=service.terminal.headers)
+    assert scan() == first | {"patient_id": "P-9", "patient_ids": {"outpatient": "P-9"}}
+    for one in told(service.terminal.get(path(card)))["items"]:
+        service.terminal.http.delete(f"{path(card)}/{one['binding_id']}", headers=service.terminal.headers)
+    assert scan() == {name: value for name, value in first.items() if name not in {"patient_id", "patient_ids"}}
+
+
 def test_records_of_two_people_are_not_merged(service: Service, checked: Checked) -> None:
     first, second = checked(1), checked(2)
     service.terminal.post(path(first), wanted(first))
