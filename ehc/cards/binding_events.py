@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Identity, Index, LargeBinary, Text, insert
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Identity, Index, LargeBinary, Text, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from ehc import audit
@@ -54,6 +54,15 @@ class BindingEventRow(Base):
     at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     reason: Mapped[bytes | None] = mapped_column(LargeBinary)
     """Why, in people's words; sealed."""
+
+
+_NOTE_ALL = text("""
+    INSERT INTO binding_event (id, card_serial, kind, binding_id, action, institution_id, party, actor, at)
+    SELECT id, card_serial, :kind, binding_id, :action, CAST(:institution AS uuid), :party, :actor, :at
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:serials AS bigint[]), CAST(:bindings AS uuid[]))
+        WITH ORDINALITY AS change (id, card_serial, binding_id, place)
+    ORDER BY place
+""")
 
 
 @dataclass(frozen=True)
@@ -120,10 +129,19 @@ def note_all(
     changed = list(changed)
     if not changed:
         return
-    alike: dict[str, Any] = {"kind": kind, "action": action, "institution_id": institution_id, "party": acting.party}
-    alike |= {"actor": acting.actor, "at": at}
-    rows = [alike | {"id": uuid7(at), "card_serial": one.card_serial, "binding_id": one.binding_id} for one in changed]
-    session.execute(insert(BindingEventRow), rows)
+    values = {
+        "ids": [uuid7(at) for _ in changed],
+        "serials": [one.card_serial for one in changed],
+        "bindings": [one.binding_id for one in changed],
+    }
+    alike = {
+        "kind": kind,
+        "action": action,
+        "institution": institution_id,
+        "party": acting.party,
+        "actor": acting.actor,
+    }
+    session.execute(_NOTE_ALL, values | alike | {"at": at})
     told = [(one.card_serial, _told(kind, one.binding_id, action)) for one in changed]
     outbox.put_all(session, EventKind.BINDING_CHANGED, told, at=at)
     name, facts = f"card.{kind}-{action}", {"party": acting.party}

@@ -1,10 +1,11 @@
 """Putting events into the outbox, as part of the transaction that makes them true, and forgetting them. Nothing commits."""
 
+import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import insert, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from ehc.core.ids import uuid7
@@ -13,6 +14,15 @@ from ehc.outbox.models import EventRow
 
 KEPT = timedelta(days=30)
 _PIECE = 10_000
+
+
+_PUT_ALL = text("""
+    INSERT INTO outbox_event (id, card_serial, kind, facts, at)
+    SELECT id, card_serial, :kind, CAST(facts AS jsonb), :at
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:serials AS bigint[]), CAST(:facts AS text[]))
+        WITH ORDINALITY AS event (id, card_serial, facts, place)
+    ORDER BY place
+""")
 
 
 def put(session: Session, kind: EventKind, card_serial: int, facts: Mapping[str, str], *, at: datetime) -> UUID:
@@ -26,12 +36,14 @@ def put_all(
     session: Session, kind: EventKind, events: Iterable[tuple[int, Mapping[str, str]]], *, at: datetime
 ) -> None:
     """Add many events of a kind, of a card and its facts each, at once. None at all is nothing."""
-    rows = [
-        {"id": uuid7(at), "card_serial": serial, "kind": kind, "facts": dict(facts), "at": at}
-        for serial, facts in events
-    ]
-    if rows:
-        session.execute(insert(EventRow), rows)
+    events = list(events)
+    if events:
+        values = {
+            "ids": [uuid7(at) for _ in events],
+            "serials": [serial for serial, _ in events],
+            "facts": [json.dumps(dict(facts)) for _, facts in events],
+        }
+        session.execute(_PUT_ALL, values | {"kind": kind, "at": at})
 
 
 def purge(session: Session, *, now: datetime) -> int:
