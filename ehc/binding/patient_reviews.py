@@ -99,6 +99,19 @@ def dismiss(session: Session, review_id: UUID, *, by: str, now: datetime) -> Non
     _decide(session, _open(session, review_id), "dismissed", by=by, now=now)
 
 
+def dismiss_alike(session: Session, institution_id: UUID, reason: str, *, by: str, now: datetime) -> int:
+    """Dismiss up to 1,000 of those who wait at an institution for one reason; how many. Call until it returns 0.
+
+    Most who wait have no card here, and nobody can bind them: what the list told of them need not stay.
+    """
+    mine = (PatientReviewRow.institution_id == institution_id) & PatientReviewRow.decided_at.is_(None)
+    wanted = select(PatientReviewRow).where(mine, PatientReviewRow.reason == reason).order_by(PatientReviewRow.id)
+    rows = session.scalars(wanted.limit(1000).with_for_update(skip_locked=True)).all()
+    for row in rows:
+        _decide(session, row, "dismissed", by=by, now=now)
+    return len(rows)
+
+
 def _open(session: Session, review_id: UUID) -> PatientReviewRow:
     mine = (PatientReviewRow.id == review_id) & PatientReviewRow.decided_at.is_(None)
     row = session.scalars(select(PatientReviewRow).where(mine).with_for_update()).one_or_none()

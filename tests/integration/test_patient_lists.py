@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import text
 
 from ehc.binding import patient_lists, patient_reviews
@@ -15,6 +16,7 @@ from ehc.binding.patient_ids import PatientIdInPlace
 from ehc.binding.patient_lists import COLUMNS, PatientList, Report, Why, write_faults
 from ehc.binding.patient_reviews import NoCardToBind
 from ehc.binding.proofs import CardSuspended, NoSuchBinding
+from ehc.commands import main
 from ehc.files import pieces
 from ehc.files.progress import Progress
 from ehc.place import Place
@@ -268,3 +270,19 @@ def test_everybody_who_waits_is_listed(service: Service, bind: Bind, institution
     bind(*(row(serial % 999, f"P-{serial}") for serial in range(1050)))
     with service.session() as session:
         assert sum(1 for _ in patient_reviews.waiting(session, institution)) == 1050
+
+
+def test_those_whom_nobody_can_bind_are_dismissed_together(
+    service: Service, bind: Bind, institution: UUID, database_url: str
+) -> None:
+    service.app.register(1)
+    bind(row(1, "P-1", name="王晓明"), *(row(serial % 900 + 2, f"P-{serial}") for serial in range(2, 1100)))
+    words = ["bindings", "patients", "dismiss", "H1", "--reason", "no-card", "--by", "7"]
+    done = CliRunner().invoke(main, words, env={"EHC_DATABASE_URL": database_url})
+    assert (done.exit_code, done.stdout) == (0, "1098 dismissed\n"), done.output
+    assert reasons(service, institution) == [Why.NAME]
+    with service.session() as session:
+        left = text("SELECT count(*) FROM patient_review WHERE reason = 'no-card' AND (name, number) IS NOT NULL")
+        assert session.scalar(left) == 0
+        acts = text("SELECT count(*) FROM audit WHERE action = 'patient-ids.review-decided'")
+        assert session.scalar(acts) == 1098
