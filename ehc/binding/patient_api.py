@@ -25,7 +25,7 @@ from ehc.cards.store import Acting
 from ehc.errors import EhcError
 from ehc.web import parsing
 from ehc.web.answers import Answer, instant
-from ehc.web.auth import bearer, caller
+from ehc.web.auth import bearer, caller, insufficient
 from ehc.web.openapi import operation
 
 STATUSES: dict[type[EhcError], int] = {patient_ids.PatientIdInPlace: 409}
@@ -143,10 +143,13 @@ def _add_changes(bp: Blueprint, deps: BindingDeps) -> None:
 def seen_by(session: Session, card_id: UUID, who: Caller, deps: BindingDeps) -> tuple[CardRow, Acting]:
     """A card whose bindings a caller may see, and as whom the caller acts: an app by its grant, any terminal as staff.
 
-    What a terminal sees of it is for the caller to limit to its institution. Raises `NoSuchCard`.
+    What a terminal sees of it is for the caller to limit to its institution. Raises `NoSuchCard`, and `HttpProblem` for an
+    app that has no more than a terminal's scope.
     """
     if who.kind is ClientKind.TERMINAL:
         return cards.by_id(session, card_id), cards.acting(who, Party.STAFF)
+    if Scope.BINDINGS not in who.scopes:
+        raise insufficient(Scope.BINDINGS)
     card, party = cards.granted_as(session, card_id, who.id, at=deps.clock.now())
     return card, cards.acting(who, party)
 

@@ -13,7 +13,7 @@ from sqlalchemy import or_, select, text
 from sqlalchemy.orm import Session
 
 from ehc.callers import Caller
-from ehc.cards import events
+from ehc.cards import bindings, events
 from ehc.cards.code_models import PrintRow
 from ehc.cards.events import Event
 from ehc.cards.models import AliasRow, CardRow, GrantRow
@@ -123,6 +123,7 @@ class Export:
     prints: list[PrintRow]
     proofs: list[ProofRow]
     corrections: list[Correction]
+    bindings: bindings.Everything
     checks: Sequence[Check]
     more_checks: bool
     acts: list[Look]
@@ -214,6 +215,7 @@ def export(session: Session, card: CardRow, *, checks: Checks, secrets: Secrets)
             session.scalars(select(ProofRow).where(ProofRow.card_serial.in_(serials)).order_by(ProofRow.asked_at))
         ),
         corrections=corrections.of_cards(session, serials, secrets=secrets),
+        bindings=bindings.everything(session, serials, sealer=sealer),
         checks=checked,
         more_checks=more_checks,
         acts=acts,

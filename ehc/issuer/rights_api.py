@@ -166,7 +166,10 @@ def _add_access(bp: Blueprint, deps: RightsDeps) -> None:
             facts = {"party": party}
             audit.record(session, "card.exported", actor=by.actor, subject=str(card_id), at=now, facts=facts)
             found = rights.export(session, card, checks=deps.checks, secrets=secrets)
-            institutions = _institutions(session, deps, (check.institution_id for check in found.checks))
+            places = [check.institution_id for check in found.checks]
+            places += [row.institution_id for row, _ in found.bindings.plastic]
+            places += [row.institution_id for row, _ in found.bindings.patient_ids]
+            institutions = _institutions(session, deps, places)
             actors = {client_of(event.actor) for event in found.events} | {client_of(act.actor) for act in found.acts}
             actors |= {row.client_id for row in found.consents} | {grant.client_id for grant in found.grants}
             clients = client_names(session, {client for client in actors if client})

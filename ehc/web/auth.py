@@ -57,12 +57,17 @@ def bearer(authenticate: Authenticate, scope: Scope, *others: Scope, sandbox: bo
                 Text("沙箱中不提供此功能。", "The sandbox does not have this. Try it with a real app."),
             )
         if enough.isdisjoint(caller.scopes):
-            detail = Text(f"令牌没有 {scope} 权限。", f"The token does not have the scope {scope}.")
-            challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
-            raise HttpProblem(403, "insufficient-scope", detail, headers={"WWW-Authenticate": challenge})
+            raise insufficient(scope)
         g.caller = caller
 
     return check
+
+
+def insufficient(scope: Scope) -> HttpProblem:
+    """The answer to a caller without this scope."""
+    detail = Text(f"令牌没有 {scope} 权限。", f"The token does not have the scope {scope}.")
+    challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
+    return HttpProblem(403, "insufficient-scope", detail, headers={"WWW-Authenticate": challenge})
 
 
 def caller() -> Caller:

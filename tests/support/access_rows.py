@@ -127,7 +127,9 @@ BINDINGS = {
     ("POST", f"{_BANK}/{{account_id}}/default"): client(_BINDINGS, body={}, own=404, other=404, resident=Reach.OWN),
     ("POST", _PLASTIC): client(_VERIFY),
     ("GET", _PLASTIC): client(_BINDINGS, _VERIFY, own=200, other=404, terminal=200, resident=Reach.FAMILY),
-    ("DELETE", f"{_PLASTIC}/{{binding_id}}"): client(_BINDINGS, own=404, other=404, resident=Reach.OWN),
+    ("DELETE", f"{_PLASTIC}/{{binding_id}}"): client(
+        _BINDINGS, _VERIFY, own=404, other=404, terminal=404, resident=Reach.OWN
+    ),
     ("POST", f"{_PLASTIC}/{{binding_id}}/report-loss"): client(
         _BINDINGS, _VERIFY, body=_REASON, own=404, other=404, resident=Reach.GUARDIAN
     ),
