@@ -38,7 +38,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from ehc.access import assertions, enrolments, usage_counts, webhook_tasks
 from ehc.access.staff_upkeep import PURGES as STAFF_PURGES
-from ehc.binding import bank_accounts, plastic_tasks
+from ehc.binding import bank_accounts, bank_comparison, plastic_tasks
 from ehc.binding import tasks as binding_tasks
 from ehc.cards.bindings import END_AT_BANK
 from ehc.clock import local_day
@@ -53,6 +53,7 @@ from ehc.jobs import Task, take_up_stalled
 from ehc.keystore import audit_keys
 from ehc.outbox import writing as outbox
 from ehc.place import APPLICATION, Place
+from ehc.sessions.upkeep import PURGES as SESSION_PURGES
 from ehc.verify import uses
 from ehc.verify.partitions import ensure_partitions, purge_spent_codes
 from ehc.web.idempotency import purge_keys
@@ -90,6 +91,7 @@ def upkeep(place: Place) -> None:
         *open_platform.PURGES,
         provincial_soap.purge,
         *STAFF_PURGES,
+        *SESSION_PURGES,
     ):
         until_none(place.work, partial(purge, now=place.clock.now()))
 
@@ -126,7 +128,7 @@ TASKS: tuple[Task, ...] = (
     Task("binding.end-losses", plastic_tasks.end_losses, every="* * * * *", longest_wait=60),
     Task("binding.sweep-bank", binding_tasks.sweep_bank, every="*/5 * * * *", longest_wait=300),
     Task("binding.read-bank-days", binding_tasks.read_bank_days, every="10 18 * * *"),
-    Task("binding.compare-with-bank", binding_tasks.compare_with_bank, every="10 19 * * *"),
+    Task(bank_comparison.COMPARE, binding_tasks.compare_with_bank, every="10 19 * * *"),
     # They overlap, so that the lock of a worker that was killed holds up no event; each has its own in the database.
     Task("access.deliver-webhooks", deliver_webhooks, every="* * * * * */5", longest_wait=60, overlaps=True),
     Task(

@@ -15,11 +15,12 @@ from sqlalchemy.orm import Session
 from ehc import audit
 from ehc.access import app_keys, client_secrets, clients
 from ehc.access.app_models import AppRow
-from ehc.access.app_states import APPROVE, GO_LIVE, AppMove, AppState
+from ehc.access.app_states import APPROVE, GO_LIVE, SUSPEND, AppMove, AppState
 from ehc.access.models import ClientRow
 from ehc.callers import ClientKind, Scope
 from ehc.cards.store import StaleVersion
 from ehc.errors import EhcError, InvalidValue, Text
+from ehc.sessions import tokens as sessions
 
 SANDBOX_SCOPES = frozenset({Scope.CARDS, Scope.CODES, Scope.VERIFY})
 """What there is in the sandbox."""
@@ -181,14 +182,22 @@ def move(
         _require_credential(session, app, now=now)
     old = AppState(app.row.state)
     _write(session, app, version, {"state": how.target}, only_from=old)
+    if how is SUSPEND:  # a resident's session does not come back with the app
+        sessions.end_of_client(session, app.id, why="app-suspended", now=now)
     _record(session, f"app.{how.name}", app, by, now, before={"state": old}, after={"state": how.target}, reason=reason)
+    return app
+
+
+def held(session: Session, app_id: UUID) -> App:
+    """The app, locked until the transaction ends: what hangs on it is changed one at a time. Raises `NoSuchApp`."""
+    app = find(session, app_id)
+    session.refresh(app.row, with_for_update=True)
     return app
 
 
 def touch(session: Session, app_id: UUID, *, by: By, now: datetime, action: str, **facts: Any) -> App:
     """Lock an app and note a change of its credentials: those of one app are changed one at a time. Raises `NoSuchApp`."""
-    app = find(session, app_id)
-    session.refresh(app.row, with_for_update=True)
+    app = held(session, app_id)
     _write(session, app, None, {})
     _record(session, action, app, by, now, **facts)
     return app

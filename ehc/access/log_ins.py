@@ -22,9 +22,10 @@ from ehc.access import passkeys, second_factors, staff_sessions, tries
 from ehc.access.passkeys import Site
 from ehc.access.passwords import Hasher
 from ehc.access.second_factors import Shown, Verdict
-from ehc.access.staff_acts import NOBODY, By, note, source_name
+from ehc.access.staff_acts import NOBODY, By, note
 from ehc.access.staff_login_models import StaffDeviceRow, StaffPasswordRow
 from ehc.access.staff_models import StaffRow
+from ehc.audit.sources import source_name
 from ehc.callers import Staff
 from ehc.clock import Clock
 from ehc.core.ids import uuid7

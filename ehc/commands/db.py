@@ -13,6 +13,7 @@ from ehc.clock import local_day
 from ehc.commands import roles
 from ehc.commands.context import Deployment, deployment
 from ehc.db import until_none
+from ehc.sessions.upkeep import PURGES as SESSION_PURGES
 from ehc.verify.partitions import ensure_partitions, purge_spent_codes
 from ehc.web.idempotency import purge_keys
 
@@ -106,7 +107,7 @@ def make_partitions(place: Deployment) -> list[str]:
 def purge_old(place: Deployment) -> tuple[int, int]:
     """Forget what has had its time; returns how many codes and how many keys."""
     now = place.clock.now()
-    for forget in STAFF_PURGES:
+    for forget in (*STAFF_PURGES, *SESSION_PURGES):
         until_none(place.work, partial(forget, now=now))
     return until_none(place.work, partial(purge_spent_codes, now=now)), until_none(
         place.work, partial(purge_keys, now=now)

@@ -15,6 +15,7 @@ from ehc.access import (
     institution_api,
     institution_import_api,
     institution_public_api,
+    platform_api,
     roles,
     staff_api,
     staff_login_api,
@@ -62,6 +63,9 @@ def blueprints(parts: Parts) -> Iterator[Blueprint]:
     yield token_api.blueprint(tokens)
     yield from _institutions(parts)
     yield app_api.apps_blueprint(parts.admin, gate.address)
+    platforms = platform_api.PlatformDeps(parts.admin, gate.address, demo=parts.settings.demo)
+    yield platform_api.app_platforms_blueprint(platforms)
+    yield platform_api.resident_sessions_blueprint(platforms)
     yield from _terminals(parts)
     yield from _staff(parts)
     yield from _two_people(parts)

@@ -16,6 +16,7 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 from ehc.access.roles import RIGHTS
 from ehc.callers import Role
 from ehc.web.openapi import described
+from tests.support import residents
 from tests.support.service import Service
 from tests.support.service import told as answered
 
@@ -30,6 +31,7 @@ CARD = "/v1/cards/{card_id}"
 INSTITUTION = "/v1/admin/institutions/{institution_id}"
 STATUS = ("/healthz", "/readyz", "/.well-known/ehc/keys", "/.well-known/ehc/keys.cose", "/metrics")
 GATEWAY = "/v1/admin/gateways/{account_id}"
+PLATFORMS = ("wechat", "alipay")
 OPERATIONS = [
     ("POST", "/v1/cards"),
     ("GET", CARD),
@@ -100,6 +102,14 @@ OPERATIONS = [
     *(("POST", f"/v1/admin/apps/{{app_id}}/{path}") for path in ("secrets", "keys")),
     ("DELETE", "/v1/admin/apps/{app_id}/secrets/{secret_id}"),
     ("DELETE", "/v1/admin/apps/{app_id}/keys/{key_id}"),
+    ("GET", "/v1/admin/apps/{app_id}/platforms"),
+    *((method, f"/v1/admin/apps/{{app_id}}/platforms/{name}") for method in ("PUT", "DELETE") for name in PLATFORMS),
+    ("POST", "/v1/admin/apps/{app_id}/sessions/end"),
+    ("GET", "/v1/admin/cards/{card_id}/sessions"),
+    ("POST", "/v1/admin/cards/{card_id}/sessions/end"),
+    ("POST", "/v1/sessions"),
+    *((method, "/v1/sessions/current") for method in ("GET", "DELETE")),
+    *((method, "/v1/sessions/current/link") for method in ("POST", "DELETE")),
     ("POST", "/v1/terminals/enrol"),
     ("POST", "/v1/terminals/heartbeat"),
     ("GET", "/v1/terminals/self"),
@@ -130,7 +140,13 @@ OPERATIONS = [
     ("POST", "/v1/admin/disclosure/proposals"),
     *(("GET", path) for path in (*STATUS, "/.well-known/ehc/list-keys")),
 ]
-NOTHING = {("GET", "/v1/terminals/self"), ("GET", "/v1/admin/terminal-releases")}
+NOTHING = {
+    ("GET", "/v1/terminals/self"),
+    ("GET", "/v1/admin/terminal-releases"),
+    ("GET", "/v1/sessions/current"),
+    ("DELETE", "/v1/sessions/current"),
+    ("DELETE", "/v1/sessions/current/link"),
+}
 """What takes nothing, so that nothing of it can be wrong."""
 
 
@@ -238,6 +254,8 @@ def _headers(shared: Service, method: str, path: str) -> dict[str, str]:
         (told,) = (told for *route, _, told in described(shared.flask) if route == [path, method])
         role = next(role for role in (Role.SYSTEM_ADMIN, *Role) if told.right is None or told.right in RIGHTS[role])
         return shared.staff(role).headers
+    if path.startswith("/v1/sessions/current"):
+        return {"Authorization": f"Bearer {residents.token_of(shared, shared.app)}"}
     who = shared.terminal if path.startswith(("/v1/verifications", "/v1/terminals")) else shared.app
     return who.headers if path.startswith("/v1") else {}
 

@@ -73,6 +73,12 @@ def test_an_app_may_be_given_fewer_scopes(run: Run, service: Service) -> None:
     assert answered(answer)["scope"] == "cards"
 
 
+def test_an_app_may_be_given_that_of_bindings(run: Run, service: Service) -> None:
+    made = told(run("clients", "add-app", "绑卡", "--scope", "cards", "--scope", "bindings"))
+    answer = service.client().post("/oauth/token", data={"grant_type": "client_credentials", **made})
+    assert set(answered(answer)["scope"].split()) == {"cards", "bindings"}
+
+
 @pytest.mark.parametrize("scope", ["verify", "everything"])
 def test_an_app_is_not_given_a_terminals_scope(run: Run, scope: str) -> None:
     result = run("clients", "add-app", "健康通", "--scope", scope)
