@@ -64,10 +64,9 @@ class App:
 
 @dataclass(frozen=True)
 class By:
-    """Who changes an app, and from which address, for the audit log."""
+    """Who changes an app."""
 
     actor: str
-    address: str | None = None
 
 
 def draft(session: Session, wanted: dict[str, Any], *, by: By, now: datetime) -> App:
@@ -254,7 +253,7 @@ def _write(
 
 
 def _record(session: Session, action: str, app: App, by: By, now: datetime, **facts: Any) -> None:
-    told = {name: value for name, value in facts.items() if value is not None} | {"address": by.address}
+    told = {name: value for name, value in facts.items() if value is not None}
     audit.record(session, action, actor=by.actor, subject=str(app.id), at=now, facts=told)
 
 

@@ -57,15 +57,17 @@ STATUSES: dict[type[EhcError], int] = {
 
 def blueprints(parts: Parts) -> Iterator[Blueprint]:
     """Every blueprint of the room."""
-    keys, gate = parts.keys, parts.gate
-    tokens = token_api.AccessDeps(parts.work, parts.clock, keys.token_signers, parts.names, gate.admit)
+    keys = parts.keys
+    tokens = token_api.AccessDeps(parts.work, parts.clock, keys.token_signers, parts.names, parts.gate.admit)
     yield token_api.blueprint(tokens)
     yield from _institutions(parts)
-    yield app_api.apps_blueprint(parts.admin, gate.address)
+    yield app_api.apps_blueprint(parts.admin)
     yield from _terminals(parts)
     yield from _staff(parts)
     yield from _two_people(parts)
-    hooks = webhook_api.WebhookDeps(parts.work, parts.clock, keys.sealer, poster(parts.settings), parts.authenticate)
+    hooks = webhook_api.WebhookDeps(
+        parts.admin.work, parts.clock, keys.sealer, poster(parts.settings), parts.authenticate
+    )
     yield webhook_api.webhooks_blueprint(hooks)
     yield webhook_admin_api.admin_webhooks_blueprint(parts.admin)
     yield usage_api.usage_blueprint(parts.admin)
@@ -93,7 +95,7 @@ def _staff(parts: Parts) -> Iterator[Blueprint]:
     """Log-in of the staff, their accounts, and what the audit administrator reads."""
     settings = parts.settings
     desk = LogInDesk(
-        parts.work,
+        parts.admin.work,
         parts.keys.secrets.get,
         parts.clock,
         Hasher(),

@@ -300,7 +300,7 @@ def test_every_change_is_in_the_audit_log_with_who_from_where_before_and_after(
     facts = told_of["facts"]
     assert (facts["before"]["networks"], facts["after"]["networks"]) == ([], ["203.0.113.7/32"])
     assert (facts["before"]["per_minute"], facts["after"]["per_minute"]) == (None, 7)
-    assert facts["address"] == "127.0.0.1"
+    assert len(facts["from"]) == 32
 
 
 @pytest.mark.parametrize(
