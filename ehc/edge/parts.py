@@ -61,7 +61,7 @@ def parts_of(
     gate.install(app)
     once = Once(work, keys.secrets.get, clock)
     told = _telling(work, lambda: source_name(source_index(keys.secrets.get().blind_index, gate.address() or "")))
-    known = staff_sessions.authenticator(work, clock)
+    known = staff_sessions.authenticator(work, clock, demo=settings.demo)
     admin = AdminDeps(told, Once(told, keys.secrets.get, clock), clock, keys.sealer, known)
     authenticate = gate.before(tokens.authenticate)
     return Parts(settings, engine, work, clock, kek, keys, redis, names, gate, authenticate, once, admin)
