@@ -47,7 +47,8 @@ def prove(
 ) -> Caller | None:
     """The client that signed an assertion, spent with this; None for whatever is wrong with it.
 
-    `client_id` is what the request says beside it, if anything. What is spent counts with the caller's commit.
+    `client_id` is what the request says beside it, if anything. What is spent counts with the caller's commit. Raises
+    `KeysDue` where the address of an app's keys has to be looked at first.
     """
     try:
         said = read_jws(assertion, longest=LONGEST)  # (1) size and shape; nothing is trusted yet
