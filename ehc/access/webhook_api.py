@@ -149,9 +149,9 @@ def _add_changes(bp: Blueprint, deps: WebhookDeps) -> None:
             return _shown(session, row)
 
     @bp.delete(_ONE)
-    @operation("End a subscription", answers={204: None}, scope=Scope.CARDS, problems=(404,))
+    @operation("End a subscription", answers={204: None}, scope=Scope.CARDS, problems=(404, 409))
     def delete_webhook(webhook_id: UUID) -> Response:
-        """Nothing more is sent, also of what waits."""
+        """Nothing more is sent, also of what waits. Not one that staff paused."""
         with deps.work() as session:
             webhooks.delete(session, caller(), webhook_id, now=deps.clock.now())
         return Response(status=204)

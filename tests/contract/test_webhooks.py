@@ -396,6 +396,22 @@ def test_what_staff_paused_the_app_cannot_set_going(hooks: Hooks) -> None:
     assert staff.get(f"{unknown}/deliveries").status_code == 404
 
 
+def test_what_staff_paused_the_app_cannot_replace(hooks: Hooks) -> None:
+    app, staff = hooks.service.app, hooks.service.staff(Role.SYSTEM_ADMIN)
+    held, free = hooks.subscribe(NOBODY), hooks.subscribe(NOBODY + "/2")
+    staff.post(f"{ADMIN}/{held['webhook_id']}/pause", {"reason": "接收端异常"})
+    for url in (NOBODY + "/3", NOBODY):
+        refused = app.post("/v1/webhooks", {"url": url, "kinds": ["card.used"]})
+        assert (refused.status_code, told(refused)["code"]) == (409, "webhook-held")
+    gone = app.http.delete(path(held), headers=app.headers)
+    assert (gone.status_code, told(gone)["code"]) == (409, "webhook-held")
+    assert app.http.delete(path(free), headers=app.headers).status_code == 204
+    hooks.subscribe(NOBODY, app=hooks.service.other_app)
+    staff.post(f"{ADMIN}/{held['webhook_id']}/resume", {"reason": "已修复"})
+    hooks.subscribe(NOBODY + "/3")
+    assert app.http.delete(path(held), headers=app.headers).status_code == 204
+
+
 def test_staff_find_the_subscriptions_that_fail_page_by_page(hooks: Hooks) -> None:
     service = hooks.service
     ids = []
