@@ -21,7 +21,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from ehc import audit
-from ehc.access import client_keys, clients, terminals
+from ehc.access import client_keys, clients, institutions, terminals
 from ehc.access.branches import require_within, within
 from ehc.access.models import ClientRow, InstitutionRow
 from ehc.access.terminal_models import EnrolmentRow, TerminalRow
@@ -95,8 +95,8 @@ class Enrolled(NamedTuple):
 
 
 def make(session: Session, plan: Plan, *, doer: Doer, index: BlindIndex, now: datetime) -> tuple[EnrolmentRow, str]:
-    """An enrolment and its code, which is told once. Raises `NoSuchInstitution` or `TerminalCodeTaken`."""
-    require_within(session, doer.branch, plan.institution_id)
+    """An enrolment and its code, which is told once. Raises `NoSuchInstitution`, `WrongState`, `TerminalCodeTaken`."""
+    institutions.require_open(require_within(session, doer.branch, plan.institution_id))
     if plan.replaces is None:
         taken = select(ClientRow.id).where(ClientRow.terminal_code == plan.terminal_code)
         if session.scalar(taken) is not None:

@@ -19,6 +19,7 @@ from uuid import UUID
 from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
+from ehc.access import regions
 from ehc.access.models import InstitutionRow
 from ehc.access.roles import APART, require_fitting
 from ehc.access.staff_acts import By, LastOfTheirRole, locked, note, require_other
@@ -79,6 +80,8 @@ def propose(
     require_fitting(roles, branch)
     row = locked(session, staff_id)
     require_other(row, by)
+    if branch.region is not None:
+        regions.require_region(session, branch.region, pointer="/branch/region")
     if branch.institution_id is not None and session.get(InstitutionRow, branch.institution_id) is None:
         raise InvalidValue.at(
             "/branch/institution_id", "unknown", Text("没有这个机构。", "There is no such institution.")

@@ -312,3 +312,12 @@ def test_old_codes_are_forgotten(service: Service) -> None:
     with service.session() as session:
         assert [str(row) for row in session.scalars(select(EnrolmentRow.id))] == [used["enrolment_id"]]
     assert unused["enrolment_id"] != used["enrolment_id"]
+
+
+def test_nothing_is_enrolled_at_an_institution_that_is_closed(service: Service) -> None:
+    staff, there = service.staff(Role.SYSTEM_ADMIN), institution_id(service)
+    terminal = KeyTerminal.enrolled(service, staff)
+    assert staff.post(f"/v1/admin/institutions/{there}/close", {"reason": "停业"}).status_code == 200
+    body = {"institution_id": there, "terminal_code": "W-NEW", "name": "窗口", "kind": "window"}
+    for path, wanted in ((ENROLMENTS, body), (f"{ADMIN}/{terminal.id}/replace", {})):
+        assert problem(staff.post(path, wanted)) == (409, "institution-state")

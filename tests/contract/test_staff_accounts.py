@@ -354,3 +354,12 @@ def test_names_and_passwords_are_in_no_audit_row(service: Service, system: Staff
         (act,) = acts(service, action)
         for secret in ("王五", account["initial_password"], PASSWORD):
             assert secret not in str(act)
+
+
+@pytest.mark.parametrize("region", ["000000", "999999", "37010"])
+def test_a_region_operator_is_for_a_region_that_there_is(service: Service, system: StaffApi, region: str) -> None:
+    who = person(service)
+    body = {"roles": ["region-operator"], "branch": {"region": region}}
+    answer = system.post(f"{STAFF}/{who.id}/roles", body)
+    assert answer.status_code == 422, answer.text
+    assert [found["pointer"] for found in told(answer)["errors"]] == ["/branch/region"]
