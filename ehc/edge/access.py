@@ -26,10 +26,10 @@ from ehc.access import (
     webhook_admin_api,
     webhook_api,
 )
-from ehc.access.explaining import entitled
 from ehc.access.log_ins import Desk as LogInDesk
 from ehc.access.passkeys import Site
 from ehc.access.passwords import Hasher
+from ehc.access.staff_acts import entitled
 from ehc.access.staff_deps import StaffDeps
 from ehc.access.webhook_tasks import poster
 from ehc.approvals.desk import Desk
