@@ -12,7 +12,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from ehc import audit
+from ehc import audit, jobs
 from ehc.callers import Caller, Scope
 from ehc.cards.store import StaleVersion
 from ehc.core.ids import uuid7
@@ -68,6 +68,12 @@ class TestsWait(EhcError):
     """Test events that were asked for before have not been delivered yet."""
 
     code = "tests-wait"
+
+
+class ReplayWaits(EhcError):
+    """A replay that was asked for before waits, or runs."""
+
+    code = "replay-waits"
 
 
 @dataclass(frozen=True)
@@ -211,6 +217,21 @@ def test(session: Session, caller: Caller, webhook_id: UUID, *, now: datetime) -
     session.add(DeliveryRow(webhook_id=row.id, event_id=event_id, card_serial=NO_CARD, created_at=now, due_at=now))
     session.flush()
     return event_id
+
+
+def replay_lock(row: WebhookRow) -> str:
+    """The lock of a subscription's replays in the queue."""
+    return f"webhook:{row.id}"
+
+
+def require_no_replay(session: Session, row: WebhookRow) -> None:
+    """Raises `ReplayWaits` while one waits or runs: each goes over thirty days of events. Needs the subscription held."""
+    if jobs.is_coming(session, replay_lock(row)):
+        raise ReplayWaits(
+            Text(
+                "该订阅的重放尚未完成，请稍后再试。", "A replay of this subscription is not done yet. Try again later."
+            )
+        )
 
 
 def pause(session: Session, webhook_id: UUID, *, actor: str, reason: str, now: datetime) -> WebhookRow:
