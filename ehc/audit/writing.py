@@ -64,9 +64,12 @@ def hashing(method: str, key: KeySource) -> dict[str, Any]:
     return {_KEY: key} if method == HMAC_SM3 else {}
 
 
-def coming_from(session: Session, where: str | None) -> None:
-    """Say from where the acts of this session come: each tells it as `from`. Not an address in clear, but a name of it."""
-    session.info[_FROM] = where
+def coming_from(session: Session, where: str, request: str) -> None:
+    """Say from where and with which request the acts of this session come: each tells it, as `from` and `request`.
+
+    Not an address in clear, but a name of it.
+    """
+    session.info[_FROM] = {"from": where, "request": request}
 
 
 class Act(NamedTuple):
@@ -104,10 +107,9 @@ def record_all(session: Session, acts: Iterable[Act], *, actor: str, at: datetim
         session.begin()  # what is noted belongs to a transaction, also one that has asked the database nothing yet
     within = _savepoints(session.get_nested_transaction())
     waiting = session.info.setdefault(_WAITING, [])
-    where = session.info.get(_FROM)
+    where: Mapping[str, str] = session.info.get(_FROM, {})
     for action, subject, facts in acts:
-        told = facts if where is None else {"from": where, **facts}
-        entry = canonical(action, actor=actor, subject=subject, at=at, facts=told)
+        entry = canonical(action, actor=actor, subject=subject, at=at, facts={**where, **facts})
         waiting.append(_Entry(chain_of(subject), at, action, subject, entry, within))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from flask import Flask
+from flask import Flask, g
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
@@ -68,13 +68,13 @@ def parts_of(
 
 
 def _telling(work: UnitOfWork, source: Callable[[], str]) -> UnitOfWork:
-    """Transactions whose acts tell the audit log from where the request came, as a keyed hash."""
+    """Transactions whose acts tell the audit log from where the request came, as a keyed hash, and its id."""
 
     @contextmanager
     def telling() -> Iterator[Session]:
         where = source()  # before the transaction: it may read keys in one of its own
         with work() as session:
-            audit.coming_from(session, where)
+            audit.coming_from(session, where, g.request_id)
             yield session
 
     return telling

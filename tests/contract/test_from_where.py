@@ -1,12 +1,14 @@
 """From where the staff, apps and terminals change things: in the audit log for every act, and never as an address."""
 
 from typing import Any
+from uuid import uuid4
 
 import orjson
 from sqlalchemy import text
 
 from ehc.callers import Role
 from ehc.settings import Settings
+from tests.contract.test_staff_log_in import acts
 from tests.support.apps import APPS, Office
 from tests.support.institutions import PATH, hospital
 from tests.support.service import Service, StaffApi, told
@@ -86,3 +88,11 @@ def test_no_address_stands_in_the_log_in_clear(service: Service) -> None:
     assert not [entry for entry in entries if HERE in entry]
     told_of = next(found for found in map(orjson.loads, entries) if found["action"] == "app.changed")
     assert len(told_of["facts"]["from"]) == 32
+
+
+def test_an_act_of_the_staff_names_its_request_as_the_log_does(service: Service) -> None:
+    request_id = uuid4().hex
+    answer = service.staff(Role.SYSTEM_ADMIN).post(PATH, hospital(), X_Request_Id=request_id)
+    assert answer.headers["X-Request-Id"] == request_id
+    act = acts(service, "institution.added")[-1]  # the others are of the command line
+    assert act["facts"]["request"] == request_id
