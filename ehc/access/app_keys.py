@@ -20,7 +20,7 @@ from ehc.access.app_models import AppJwksRow, AppKeyRow
 from ehc.core.ids import uuid7
 from ehc.crypto.jwk import Jwk, NotAKey, read_jwk
 from ehc.db import UnitOfWork
-from ehc.errors import EhcError, InvalidValue, Text
+from ehc.errors import EhcError, InvalidValue, Text, Unavailable
 from ehc.outside.public_https import PublicReader, Unfetchable, host_of, is_public
 
 MOST_KEYS = 5
@@ -29,6 +29,8 @@ _MOST_IN_SET = 20
 CACHED = timedelta(minutes=5)
 TRIED = timedelta(minutes=1)
 """How often an address is asked at most, by all workers together, whoever sends whatever `kid`."""
+_READING = timedelta(seconds=4)
+"""How long a try may take, and a little more: whoever comes meanwhile is asked to come again, and not refused."""
 _NUMBERS = re.compile(r"[0-9.]+|.*:.*", re.ASCII)
 
 log = structlog.get_logger(__name__)
@@ -136,6 +138,7 @@ def keys_for(session: Session, client_row_id: UUID, *, now: datetime, kid: str |
     """The keys of an app that count now. Those at its address are at most five minutes old, else none of them count.
 
     Raises `KeysDue` where its address has to be looked at first: they are too old, or there is a `kid` that none of them has.
+    Raises `Unavailable` where none are known because somebody reads them at this moment, or just could not.
     """
     by_value = tuple(read_jwk(row.jwk) for row in live_keys(session, client_row_id))
     row = session.get(AppJwksRow, client_row_id)
@@ -145,6 +148,11 @@ def keys_for(session: Session, client_row_id: UUID, *, now: datetime, kid: str |
     wanted = not known or (kid is not None and kid not in {key["kid"] for key in row.keys})
     if wanted and (row.tried_at is None or row.tried_at <= now - TRIED):
         raise KeysDue(client_row_id)
+    if not known and not by_value and row.tried_at is not None and now < row.tried_at + _READING:
+        raise Unavailable(
+            Text("正在读取该应用的公钥，请稍后重试。", "The keys of the app are being read. Try again shortly."),
+            retry_after=1,
+        )
     return (*by_value, *map(read_jwk, row.keys)) if known else by_value
 
 

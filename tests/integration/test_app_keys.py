@@ -2,6 +2,7 @@
 
 import json
 from base64 import urlsafe_b64encode
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -22,6 +23,7 @@ from ehc.app import create_app, database
 from ehc.callers import Role
 from ehc.crypto.jwk import Jwk, read_jwk
 from ehc.db import unit_of_work
+from ehc.errors import Unavailable
 from ehc.outside.public_https import PublicReader, Unfetchable
 from ehc.settings import Settings
 from tests.support.apps import Office, public_jwk
@@ -64,8 +66,9 @@ class Asker:
                 return keys_for(session, self.app_id, now=self.at, kid=kid)
         except KeysDue as due:
             app_keys.read_again(work, due.client, now=self.at, read=site.read)
-        with work() as session:
+        with work() as session, suppress(Unavailable):
             return keys_for(session, self.app_id, now=self.at, kid=kid)
+        return ()
 
 
 @pytest.fixture
@@ -221,3 +224,24 @@ def test_an_app_gets_tokens_with_keys_at_an_address_and_a_request_holds_one_conn
     finally:
         engine.dispose()
     assert site.reads == 1
+
+
+def test_whoever_comes_while_the_address_is_read_is_asked_to_wait_and_not_refused(asker: Asker) -> None:
+    """An app that starts asks from several processes at once: its keys are right, and not known yet."""
+    site, work, seen = Site(public_jwk(kid="a")), unit_of_work(asker.service.engine), list[Any]()
+
+    def read(url: str) -> bytes:
+        for later in (0.0, 3.9, 4.0):
+            with work() as session:
+                try:
+                    seen.append(keys_for(session, asker.app_id, now=asker.at + timedelta(seconds=later)))
+                except Unavailable as error:
+                    seen.append(error.retry_after)
+        return site.read(url)
+
+    app_keys.read_again(work, asker.app_id, now=asker.at, read=read)
+    assert seen == [1, 1, ()]
+    assert asker.ask(site) == {"a"}
+    asker.at += timedelta(seconds=299)
+    site.away = True
+    assert asker.ask(site, "b") == {"a"}  # what is known still counts, whatever is being looked for
