@@ -14,10 +14,13 @@ from ehc.verify import api as verify_api
 from ehc.verify.journal import Journal
 from ehc.verify.service import Tools
 
+_REREAD_SECONDS = 5.0
+"""Half of `TAKES_EFFECT`: while one thread reads the table anew, which takes a while, the others answer by the old one."""
+
 
 def blueprints(parts: Parts) -> Iterator[Blueprint]:
     """Every blueprint of the room."""
-    keys, rules = parts.keys, Refreshed(lambda: _rules(parts.work))
+    keys, rules = parts.keys, Refreshed(lambda: _rules(parts.work), every=_REREAD_SECONDS)
     deps = verify_api.VerifyDeps(
         work=parts.work,
         once=parts.once,
