@@ -1,7 +1,7 @@
 """Who made or changed what waits for approval at an app: none of them approves it.
 
-Revision ID: 0021
-Revises: 0015
+Revision ID: 0020
+Revises: 0016
 """
 
 import sqlalchemy as sa
