@@ -18,7 +18,7 @@ from uuid import UUID
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from ehc.access import passkeys, second_factors, staff_sessions, tries
+from ehc.access import institutions, passkeys, second_factors, staff_sessions, tries
 from ehc.access.passkeys import Site
 from ehc.access.passwords import Hasher
 from ehc.access.second_factors import Shown, Verdict
@@ -251,6 +251,8 @@ def _why_not(
         return "password-expired"
     if person.disabled_at is not None:
         return "disabled"
+    if person.institution_id is not None and not institutions.is_live(session, person.institution_id):
+        return "institution"
     return "demo" if person.demo and not desk.demo else None
 
 

@@ -30,7 +30,6 @@ from ehc.sessions import ending
 from ehc.web import parsing
 from ehc.web.answers import Answer
 from ehc.web.auth import require, staff_only
-from ehc.web.gate import FromWhere
 from ehc.web.openapi import operation
 
 _REASON = AppReasonIn()
@@ -39,10 +38,9 @@ _NO_STORE = {"Cache-Control": "no-store"}
 
 @dataclass(frozen=True)
 class PlatformDeps:
-    """The administration's, and how the address of a caller is told. `demo` lets simulators' appids in."""
+    """The administration's. `demo` lets simulators' appids in."""
 
     admin: AdminDeps
-    address: FromWhere
     demo: bool
 
 
@@ -85,7 +83,7 @@ def resident_sessions_blueprint(deps: PlatformDeps) -> Blueprint:
         who, reason = require(Right.APPS_WRITE), parsing.body(_REASON)["reason"]
         with deps.admin.work() as session:
             card, now = cards.by_id(session, card_id), deps.admin.clock.now()
-            ended = ending.end_of_card(session, card, actor=who.actor, address=deps.address(), reason=reason, now=now)
+            ended = ending.end_of_card(session, card, actor=who.actor, reason=reason, now=now)
         return Answer({"ended": ended}).response()
 
     return bp
@@ -132,7 +130,6 @@ def _add_platform(
                 given,
                 sealer=deps.admin.sealer(),
                 actor=who.actor,
-                address=deps.address(),
                 demo=deps.demo,
                 now=deps.admin.clock.now(),
             )
@@ -151,7 +148,7 @@ def _add_platform(
         with deps.admin.work() as session:
             apps.held(session, app_id)
             now = deps.admin.clock.now()
-            platforms.remove(session, app_id, platform, actor=who.actor, address=deps.address(), now=now)
+            platforms.remove(session, app_id, platform, actor=who.actor, now=now)
         return Response(status=204)
 
     bp.add_url_rule(path, f"put_{platform}", put_platform, methods=["PUT"])
@@ -173,5 +170,5 @@ def _add_end(bp: Blueprint, deps: PlatformDeps) -> None:
         with deps.admin.work() as session:
             apps.held(session, app_id)
             now = deps.admin.clock.now()
-            ended = ending.end_of_app(session, app_id, actor=who.actor, address=deps.address(), reason=reason, now=now)
+            ended = ending.end_of_app(session, app_id, actor=who.actor, reason=reason, now=now)
         return Answer({"ended": ended}).response()

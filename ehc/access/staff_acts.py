@@ -8,8 +8,9 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from ehc import audit
+from ehc.access.roles import rights_of
 from ehc.access.staff_models import StaffRow
-from ehc.callers import Staff
+from ehc.callers import Right, Role, Staff
 from ehc.errors import EhcError, Text
 
 NOBODY = "nobody"
@@ -63,6 +64,14 @@ def locked(session: Session, staff_id: UUID) -> StaffRow:
     if row is None:
         raise no_such_staff()
     return row
+
+
+def entitled(session: Session, staff_id: UUID, right: Right) -> bool:
+    """Whether somebody of the staff holds a right now."""
+    person = session.get(StaffRow, staff_id, populate_existing=True)
+    if person is None or person.disabled_at is not None or person.limited:
+        return False
+    return right in rights_of(map(Role, person.roles))
 
 
 def found(session: Session, staff_id: UUID) -> StaffRow:

@@ -14,7 +14,7 @@ from ehc.audit.models import AuditHead, AuditRow, AuditTie
 from ehc.audit.proofs import Keys
 from ehc.audit.role import too_strong, warn_if_too_strong
 from ehc.audit.ties import Made, TieSigner, TornLog, tie
-from ehc.audit.writing import Act, KeySource, hashing, record, record_all, write
+from ehc.audit.writing import Act, KeySource, coming_from, hashing, record, record_all, write
 
 __all__ = [
     "CHAINS",
@@ -32,6 +32,7 @@ __all__ = [
     "Made",
     "TieSigner",
     "TornLog",
+    "coming_from",
     "hashing",
     "length",
     "lines",

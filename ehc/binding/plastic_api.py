@@ -77,23 +77,6 @@ def plastic_holder_blueprint(deps: PlasticDeps) -> Blueprint:
         """Of one made by app, before it ends by itself. Takes no body."""
         return deps.base.once.run(lambda session: _moved(session, deps, card_id, binding_id, plastic.withdraw_loss))
 
-<<<<<<< HEAD
-    @bp.delete(_ONE)
-    @operation(
-        "Unbind a plastic card",
-        answers={200: PlasticCardOut},
-        scope=Scope.BINDINGS,
-        resident=Reach.OWN,
-        problems=(404, 409),
-    )
-    def delete_plastic_card(card_id: UUID, binding_id: UUID) -> Response:
-        """It may be bound again. Twice is once; a card reported lost at a terminal is found first."""
-        with deps.base.work() as session:
-            answer = _moved(session, deps, card_id, binding_id, plastic.unbind)
-        return answer.response()
-
-=======
->>>>>>> rev4
     return bp
 
 
@@ -157,7 +140,13 @@ def plastic_shared_blueprint(deps: PlasticDeps) -> Blueprint:
         return deps.base.once.run(act)
 
     @bp.delete(_ONE)
-    @operation("Unbind a plastic card", answers={200: PlasticCardOut}, scope=Scope.BINDINGS, problems=(404, 409))
+    @operation(
+        "Unbind a plastic card",
+        answers={200: PlasticCardOut},
+        scope=Scope.BINDINGS,
+        resident=Reach.OWN,
+        problems=(404, 409),
+    )
     def delete_plastic_card(card_id: UUID, binding_id: UUID) -> Response:
         """By the holder's app, or by a terminal whose institution numbers it. Twice is once; it may be bound again.
 

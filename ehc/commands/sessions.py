@@ -44,7 +44,7 @@ def end_sessions(place: Deployment, card_id: UUID, reason: str, person: str) -> 
     """End every session of a card's holder, in every app, and the links behind them."""
     with place.work() as session:
         card, now = cards.by_id(session, card_id), place.clock.now()
-        click.echo(ending.end_of_card(session, card, actor=_actor(person), address=None, reason=reason, now=now))
+        click.echo(ending.end_of_card(session, card, actor=_actor(person), reason=reason, now=now))
 
 
 @sessions.command("end-app")
@@ -56,7 +56,7 @@ def end_app(place: Deployment, client_id: str, reason: str, person: str) -> None
     """End every resident's session of an app."""
     with place.work() as session:
         app, now = access.held(session, clients.named(session, client_id).id), place.clock.now()
-        click.echo(ending.end_of_app(session, app.id, actor=_actor(person), address=None, reason=reason, now=now))
+        click.echo(ending.end_of_app(session, app.id, actor=_actor(person), reason=reason, now=now))
 
 
 @apps.command("platforms")
@@ -108,16 +108,14 @@ def remove_platform(place: Deployment, client_id: str, platform: str, person: st
     """Let an app log nobody in at a platform any more."""
     with place.work() as session:
         app, now = access.held(session, clients.named(session, client_id).id), place.clock.now()
-        platforms.remove(session, app.id, Platform(platform), actor=_actor(person), address=None, now=now)
+        platforms.remove(session, app.id, Platform(platform), actor=_actor(person), now=now)
 
 
 def _put(place: Deployment, client_id: str, given: Credentials, person: str) -> None:
     with place.work() as session:
         app = access.held(session, clients.named(session, client_id).id)
         sealer, demo = secret_keys.load(session, place.kek).sealer, place.settings.demo
-        platforms.put(
-            session, app.id, given, sealer=sealer, actor=_actor(person), address=None, demo=demo, now=place.clock.now()
-        )
+        platforms.put(session, app.id, given, sealer=sealer, actor=_actor(person), demo=demo, now=place.clock.now())
 
 
 def _actor(person: str) -> str:

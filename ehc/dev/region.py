@@ -75,9 +75,7 @@ def _platforms(
     with work() as session:
         app, sealer = clients.named(session, client_id), secrets(session).sealer
         for given in (WechatCredentials(**known["wechat"]), AlipayCredentials(**known["alipay"])):
-            platforms.put(
-                session, app.id, given, sealer=sealer, actor="operator", address=None, demo=True, now=clock.now()
-            )
+            platforms.put(session, app.id, given, sealer=sealer, actor="operator", demo=True, now=clock.now())
     codes = {f"{name}_codes": f"{simulators.url}/simulator/{name}/codes" for name in known}
     return (
         {f"{name}_appid": told["appid"] for name, told in known.items()}

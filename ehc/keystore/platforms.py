@@ -61,7 +61,6 @@ def put(
     *,
     sealer: Sealer,
     actor: str,
-    address: str | None,
     demo: bool,
     now: datetime,
 ) -> AppPlatformRow:
@@ -75,21 +74,19 @@ def put(
     row = insert(AppPlatformRow).values(client_id=app_id, platform=platform, **told)
     session.execute(row.on_conflict_do_update(index_elements=["client_id", "platform"], set_=told))
     after = {"appid": given.appid, "secret": MASKED}
-    facts = {"platform": platform, "before": before, "after": after, "address": address}
+    facts = {"platform": platform, "before": before, "after": after}
     audit.record(session, "app.platform-set", actor=actor, subject=str(app_id), at=now, facts=facts)
     return session.get_one(AppPlatformRow, (app_id, platform), populate_existing=True)
 
 
-def remove(
-    session: Session, app_id: UUID, platform: Platform, *, actor: str, address: str | None, now: datetime
-) -> None:
+def remove(session: Session, app_id: UUID, platform: Platform, *, actor: str, now: datetime) -> None:
     """Forget an app's credentials at a platform. Raises `PlatformNotSet`."""
     mine = AppPlatformRow.client_id == app_id, AppPlatformRow.platform == platform
     gone = session.execute(delete(AppPlatformRow).where(*mine).returning(AppPlatformRow.appid)).one_or_none()
     if gone is None:
         raise not_set()
     before = {"appid": gone.appid, "secret": MASKED}
-    facts = {"platform": platform, "before": before, "after": None, "address": address}
+    facts = {"platform": platform, "before": before, "after": None}
     audit.record(session, "app.platform-removed", actor=actor, subject=str(app_id), at=now, facts=facts)
 
 

@@ -32,21 +32,19 @@ def of_card(session: Session, card: CardRow, *, now: datetime) -> list[Seen]:
     return [Seen(row, known[row.identity_id].client_id, known[row.identity_id].platform) for row in found]
 
 
-def end_of_card(session: Session, card: CardRow, *, actor: str, address: str | None, reason: str, now: datetime) -> int:
+def end_of_card(session: Session, card: CardRow, *, actor: str, reason: str, now: datetime) -> int:
     """End every session that leads to a card's holder, and the links behind them; how many sessions."""
     count = len(of_card(session, card, now=now))
     identities.untie_person(session, card.resident_id, why="staff", now=now)
-    facts = {"before": {"sessions": count}, "after": {"sessions": 0}, "reason": reason, "address": address}
+    facts = {"before": {"sessions": count}, "after": {"sessions": 0}, "reason": reason}
     audit.record(session, "card.sessions-ended", actor=actor, subject=str(card.id), at=now, facts=facts)
     return count
 
 
-def end_of_app(
-    session: Session, client_id: UUID, *, actor: str, address: str | None, reason: str, now: datetime
-) -> int:
+def end_of_app(session: Session, client_id: UUID, *, actor: str, reason: str, now: datetime) -> int:
     """End every session of an app; links stay. How many sessions."""
     count = tokens.end_of_client(session, client_id, why="staff", now=now)
-    facts = {"before": {"sessions": count}, "after": {"sessions": 0}, "reason": reason, "address": address}
+    facts = {"before": {"sessions": count}, "after": {"sessions": 0}, "reason": reason}
     audit.record(session, "app.sessions-ended", actor=actor, subject=str(client_id), at=now, facts=facts)
     return count
 

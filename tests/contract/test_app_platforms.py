@@ -56,8 +56,9 @@ def test_credentials_are_set_changed_and_removed_and_never_told(service: Service
     gone = writer.call("DELETE", path(service, "/platforms/wechat"))
     assert problem(gone) == (409, "platform-not-configured")
     changed = entries(service, "app.platform-set")[1]
-    for part in (writer_name(writer), '"address":"127.0.0.1"', WECHAT["appid"], other["appid"], '"secret":"***"'):
+    for part in (writer_name(writer), '"from":"', '"request":"', WECHAT["appid"], other["appid"], '"secret":"***"'):
         assert part in changed
+    assert "127.0.0.1" not in changed
     with service.session() as session:
         rows = session.scalars(text("SELECT t::text FROM app_platform AS t UNION ALL SELECT entry FROM audit")).all()
     dump = "\n".join([*rows, listed.text, first.text])
@@ -93,7 +94,7 @@ def test_what_is_no_credential_is_refused_without_an_echo(
 
 def test_an_appid_of_the_simulators_is_for_demos_alone(service: Service) -> None:
     given, sealer = WechatCredentials("wxsimulated0000001", WECHAT["secret"]), secrets_of(service).sealer
-    facts: dict[str, Any] = {"sealer": sealer, "actor": "operator", "address": None, "now": service.clock.now()}
+    facts: dict[str, Any] = {"sealer": sealer, "actor": "operator", "now": service.clock.now()}
     with service.session() as session:
         app = UUID(app_id(service))
         with pytest.raises(InvalidValue):

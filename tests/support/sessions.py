@@ -32,7 +32,6 @@ def set_up(service: Service, mini_program: MiniProgram, *apis: Api) -> None:
                     given,
                     sealer=sealer,
                     actor="operator",
-                    address=None,
                     demo=True,
                     now=service.clock.now(),
                 )
