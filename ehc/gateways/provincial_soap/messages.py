@@ -10,7 +10,7 @@ from ehc.gateways.provincial_soap.xml_reader import NotXml, read_xml
 MAX_DESC = 100
 _DEPTH, _ELEMENTS = 8, 500
 """A request is flat: its depth is two, its elements are a few dozen. Unknown elements may have something in them."""
-_SPECIAL = frozenset("&<>\"'")
+_SPECIAL = re.compile("[&<>\"']")
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 Part = tuple[str, "str | Node"]
@@ -34,12 +34,12 @@ def read_request(text: str) -> dict[str, str]:
         raise NotARequest from None
     if root.name != "request":
         raise NotARequest
-    return {child.name: child.text for child in root.children if child.text}
+    return {child.name: told for child in root.children if (told := child.text)}
 
 
 def has_special(fields: Mapping[str, str], *, but: str = "") -> bool:
     """Whether a value has one of `& < > " '` in it, which 1002 refuses. `but` names a field that may."""
-    return any(not _SPECIAL.isdisjoint(value) for name, value in fields.items() if name != but)
+    return _SPECIAL.search("".join([value for name, value in fields.items() if name != but])) is not None
 
 
 def write_response(code: ResultCode, detail: str, parts: Node) -> str:
@@ -62,7 +62,9 @@ def node(names: Iterable[str], values: Mapping[str, str | None]) -> list[Part]:
 
 
 def _write(name: str, inside: "str | Node") -> str:
-    told = escape(_clean(inside)) if isinstance(inside, str) else "".join(_write(*part) for part in inside)
+    if not inside:
+        return f"<{name}></{name}>"
+    told = escape(_clean(inside)) if isinstance(inside, str) else "".join([_write(*part) for part in inside])
     return f"<{name}>{told}</{name}>"
 
 
