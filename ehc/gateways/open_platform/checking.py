@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import select
 
+from ehc.cards.bindings import patient_id_place
 from ehc.clock import local_day
 from ehc.codes.national_text import national_static
 from ehc.core.documents import CITIZEN_ID, read_document
@@ -111,11 +112,11 @@ def looked_at(call: Call, known: str) -> dict[str, str]:
 def as_card(told: dict[str, str]) -> dict[str, Any]:
     """What a check told, as a card object (4.1)."""
     ehc_id = told["healthCardId"]
-    same = ("name", "gender", "nation", "birthday", "address", "idNumber", "idType", "phid", "healthCardId")
+    same = ("name", "gender", "nation", "birthday", "address", "idNumber", "idType", "phid", "healthCardId", "patid")
     card = {name: told[name] for name in same}
     card |= {"qrCodeText": national_static(bytes.fromhex(ehc_id)) if ehc_id else "", "phone1": told["phone"]}
     card |= {"idCard": told["idNumber"], "cardType": told["idType"]}
-    return card | dict.fromkeys(("phone2", "patid", "adminExt", "relation", "ext"), "")
+    return card | dict.fromkeys(("phone2", "adminExt", "relation", "ext"), "")
 
 
 _FLAT = ("name", "gender", "nation", "birthday", "phone", "address", "idType", "idNumber", "healthCardId", "phid")
@@ -150,7 +151,15 @@ def _told(sealer: Sealer, known: str, settled: Settled, holder: Holder) -> dict[
         "idNumber": person.get("id_number") or "",
         "healthCardId": qr_text.card_id_in(known) or (_opened(sealer, holder, "ehc_id") if proved else ""),
         "phid": _opened(sealer, holder, "index_id") if proved else "",
+        "patid": _patid(sealer, settled, holder),
     }
+
+
+def _patid(sealer: Sealer, settled: Settled, holder: Holder) -> str:
+    """The asking hospital's own id of the patient, where its rule lets it be told."""
+    if "patient-id" not in settled.told or holder.outpatient_id is None or holder.outpatient is None:
+        return ""
+    return sealer.unseal(holder.outpatient, patient_id_place(holder.outpatient_id))
 
 
 def _opened(sealer: Sealer, holder: Holder, column: str) -> str:

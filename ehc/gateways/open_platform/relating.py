@@ -63,7 +63,10 @@ def bind_card_relation(call: Call, members: Members) -> dict[str, Any]:
 
 
 def report_his_data(call: Call, members: Members) -> dict[str, Any]:
-    """reportHISData: kept as it is told, without the name and number that may come with it. Unknown codes are counted."""
+    """reportHISData, and the two that say the same to other services (4.8): kept as told, without names and numbers.
+
+    Codes that nobody knows are counted.
+    """
     deps, now = call.deps, call.deps.clock.now()
     text = members.text("qrCodeText", 1024, needed=True)
     try:
