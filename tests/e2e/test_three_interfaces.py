@@ -227,7 +227,6 @@ def too_often(shared: Shared) -> list[bool]:
     """Whether `/v1`, the mini-program and the hospital's system are told that they call too often; one call of each."""
     rest = shared.rest.get(UNKNOWN_CARD).status == 429
     mini = shared.mini.call("getHealthCardByHealthCardId", {"healthCardId": "A" * 64}) == 50000
-    assert mini == ("频繁" in shared.mini.last["commonOut"]["errMsg"])
     answer = shared.his.call("E0005", {"id_card": citizen_number(999)})
     assert (answer.code == "1011") == ("频繁" in answer.desc)
     return [rest, mini, answer.code == "1011"]

@@ -38,6 +38,7 @@ _OF_ERRORS: Mapping[type[EhcError], str] = {
 }
 """Kinds of the rooms that have a code here; any other is 1011 with its own words."""
 _OF_REFUSALS = {Why.ADDRESS: "1005", Why.SCOPE: "1010", Why.SANDBOX: "1010"}
+_REMEMBERED = 10_000
 _NOBODYS = (b"\x00" * 32,)
 
 
@@ -77,6 +78,7 @@ class Desk:
 
     def __init__(self, services: Services, *, find: Find, admit: Admit) -> None:
         self._services, self._find, self._admit = services, find, admit
+        self._callers: dict[tuple[str, str, str], tuple[Account, Caller]] = {}
 
     def serve(self, action: str, message: str, served: Served) -> None:
         """Write the result of a call, and whose it was as far as that is known, into `served`.
@@ -109,13 +111,25 @@ class Desk:
         if not head.get("orgId") and not head.get("appCode"):
             raise Failed("1007")
         account = self._authentic(served, head)
-        caller = _at(account, head)
+        caller = self._caller(account, head)
         self._admit(caller)
         require_scope(caller, entry.scope, sandbox=True)
         if head.get("encryption", head.get("encrytion", "0")) != "0":
             raise Failed("6001", "本账号未配置加密方案")
         _require_fields(served.method, entry, head, fields)
         return entry.act(Asked(account, caller, fields, served.reference, self._services))
+
+    def _caller(self, account: Account, head: Mapping[str, str]) -> Caller:
+        """The caller of a call: the same one as long as the account is, so that the gate knows its limits already."""
+        key = account.name, head.get("orgId", ""), head.get("appCode", "")
+        known = self._callers.get(key)
+        if known is not None and known[0] is account:
+            return known[1]
+        caller = _at(account, head)
+        if len(self._callers) >= _REMEMBERED:
+            self._callers.clear()
+        self._callers[key] = account, caller
+        return caller
 
     def _authentic(self, served: Served, head: Mapping[str, str]) -> Account:
         """The account whose name and password these are. Raises `Failed` 1005, as late for a name that nobody has.
