@@ -21,10 +21,12 @@ from ehc.edge import access, binding, gateways, issuer, verify
 from ehc.edge.keys import Keys
 from ehc.edge.parts import parts_of
 from ehc.edge.readiness import readiness
+from ehc.edge.residents import Door
 from ehc.errors import EhcError
 from ehc.keystore import publish, secret_keys
 from ehc.settings import Settings
 from ehc.web import idempotency, observe, status
+from ehc.web.auth import RESIDENTS
 from ehc.web.parsing import MAX_BODY
 from ehc.web.problems import Problems
 
@@ -103,6 +105,7 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
         cose_key_set=lambda: publish.cose_key_set(keys.code_ring.get()),
         list_jwk_set=lambda: publish.jwk_set(keys.list_ring.get()),
     )
+    app.extensions[RESIDENTS] = Door(work, clock, parts.gate)
     observe.install(app)
     Problems(STATUSES).install(app)
     rooms = (room.blueprints(parts) for room in (access, issuer, verify, binding, gateways))

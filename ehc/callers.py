@@ -23,6 +23,28 @@ class ClientKind(StrEnum):
     TERMINAL = "terminal"
 
 
+class Reach(StrEnum):
+    """How far a resident's own token goes at a route; a route that says nothing takes none."""
+
+    OWN = "own"
+    """The card of the path is the resident's own."""
+    GUARDIAN = "guardian"
+    """Their own; or one of a member they act for, where the app's grant for it is a guardian's and the room sees it so."""
+    FAMILY = "family"
+    """Their own, or one of a member they act for, whichever grant the app has: for what a guardian may as the holder may."""
+    SELF = "self"
+    """No card in the path: it is about the session or the person behind it, linked or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResidentParty:
+    """The resident for whom an app calls with their token: who is linked, if anybody is, and through which log-in."""
+
+    session_id: UUID
+    identity_id: UUID
+    resident_id: UUID | None
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """An authenticated client, as the rooms see it."""
@@ -40,6 +62,8 @@ class Caller:
     """Limits of its own, instead of the deployment's."""
     steps: frozenset[str] | None = None
     """The medical steps that a terminal may check at; None: all."""
+    resident: ResidentParty | None = None
+    """Where it came with a resident's token, not its own."""
 
 
 class Role(StrEnum):

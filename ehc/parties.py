@@ -3,11 +3,13 @@
 from pathlib import Path
 
 from ehc.clock import Clock
+from ehc.outside.alipay import HttpAlipay
 from ehc.outside.bank_http import HttpBankGateway
 from ehc.outside.card_reader import HttpCardReader
 from ehc.outside.identity_authority import HttpIdentityAuthority
 from ehc.outside.signed_http import PartyKey
 from ehc.outside.sms_gateway import HttpSmsGateway
+from ehc.outside.wechat import HttpWechat
 from ehc.settings import Settings, SettingsError
 
 _OF_A_SIMULATOR = "simulated-"
@@ -40,6 +42,16 @@ def bank_gateway(settings: Settings, clock: Clock) -> HttpBankGateway | None:
 def bank_key(settings: Settings) -> PartyKey | None:
     """The key under which the bank signs its notices; None where no bank is configured. Raises as `bank_gateway`."""
     return _key(settings, settings.bank_key_file) if settings.bank_url else None
+
+
+def wechat(settings: Settings) -> HttpWechat | None:
+    """WeChat's log-in; None where it is not configured. Raises `SetupError`."""
+    return HttpWechat(settings.wechat_url) if settings.wechat_url else None
+
+
+def alipay(settings: Settings, clock: Clock) -> HttpAlipay | None:
+    """Alipay's log-in; None where it is not configured. Raises `SetupError`."""
+    return HttpAlipay(settings.alipay_url, clock=clock) if settings.alipay_url else None
 
 
 def _key(settings: Settings, file: Path | None) -> PartyKey:

@@ -38,6 +38,8 @@ class Settings:
     sms_key_file: Path | None = None
     card_reader_url: str | None = None
     card_reader_key_file: Path | None = None
+    wechat_url: str | None = None
+    alipay_url: str | None = None
     bank_url: str | None = None
     bank_key_file: Path | None = None
     bank_bins_file: Path | None = None
@@ -88,6 +90,8 @@ class Settings:
                 sms_key_file=_file(env.get("EHC_SMS_KEY_FILE")),
                 card_reader_url=env.get("EHC_CARD_READER_URL") or None,
                 card_reader_key_file=_file(env.get("EHC_CARD_READER_KEY_FILE")),
+                wechat_url=env.get("EHC_WECHAT_URL") or None,
+                alipay_url=env.get("EHC_ALIPAY_URL") or None,
                 bank_url=env.get("EHC_BANK_URL") or None,
                 bank_key_file=_file(env.get("EHC_BANK_KEY_FILE")),
                 bank_bins_file=_file(env.get("EHC_BANK_BINS_FILE")),

@@ -36,26 +36,21 @@ from procrastinate.retry import BaseRetryStrategy
 from procrastinate.worker import Worker
 from psycopg_pool import AsyncConnectionPool
 
-from ehc.access import assertions, enrolments, usage_counts, webhook_tasks
-from ehc.access.staff_upkeep import PURGES as STAFF_PURGES
-from ehc.binding import bank_accounts, plastic_tasks
+from ehc.access import usage_counts, webhook_tasks
+from ehc.binding import bank_accounts, bank_comparison, plastic_tasks
 from ehc.binding import tasks as binding_tasks
 from ehc.cards.bindings import END_AT_BANK
 from ehc.clock import local_day
 from ehc.db import engine_options, until_none
-from ehc.gateways import calls as gateway_calls
-from ehc.gateways.open_platform import upkeep as open_platform
-from ehc.gateways.provincial_soap import store as provincial_soap
+from ehc.edge.upkeep import PURGES
 from ehc.issuer import mass_cancelling, proofs, tasks
-from ehc.issuer.batch import purging, uploads
 from ehc.issuer.batch import tasks as batch_tasks
+from ehc.issuer.batch import uploads
 from ehc.jobs import Task, take_up_stalled
 from ehc.keystore import audit_keys
-from ehc.outbox import writing as outbox
 from ehc.place import APPLICATION, Place
 from ehc.verify import uses
-from ehc.verify.partitions import ensure_partitions, purge_spent_codes
-from ehc.web.idempotency import purge_keys
+from ehc.verify.partitions import ensure_partitions
 
 log = structlog.get_logger(__name__)
 
@@ -78,19 +73,7 @@ def upkeep(place: Place) -> None:
     """Make the partitions ahead; forget spent codes and assertions, old keys, and imports that were given up."""
     with place.work() as session:
         ensure_partitions(session, today=local_day(place.clock.now()))
-    for purge in (
-        purge_spent_codes,
-        purge_keys,
-        purging.purge,
-        outbox.purge,
-        outbox.purge_deleted,
-        assertions.purge,
-        enrolments.purge,
-        gateway_calls.purge,
-        *open_platform.PURGES,
-        provincial_soap.purge,
-        *STAFF_PURGES,
-    ):
+    for purge in PURGES:
         until_none(place.work, partial(purge, now=place.clock.now()))
 
 
@@ -126,7 +109,7 @@ TASKS: tuple[Task, ...] = (
     Task("binding.end-losses", plastic_tasks.end_losses, every="* * * * *", longest_wait=60),
     Task("binding.sweep-bank", binding_tasks.sweep_bank, every="*/5 * * * *", longest_wait=300),
     Task("binding.read-bank-days", binding_tasks.read_bank_days, every="10 18 * * *"),
-    Task("binding.compare-with-bank", binding_tasks.compare_with_bank, every="10 19 * * *"),
+    Task(bank_comparison.COMPARE, binding_tasks.compare_with_bank, every="10 19 * * *"),
     # They overlap, so that the lock of a worker that was killed holds up no event; each has its own in the database.
     Task("access.deliver-webhooks", deliver_webhooks, every="* * * * * */5", longest_wait=60, overlaps=True),
     Task(

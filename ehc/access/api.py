@@ -10,7 +10,7 @@ from urllib.parse import unquote_plus
 import orjson
 from flask import Blueprint, Response, g, request
 
-from ehc.access import assertions, clients, terminals, tokens
+from ehc.access import app_keys, assertions, clients, terminals, tokens
 from ehc.access.schemas import TokenOut, TokenRequest
 from ehc.callers import Caller, ClientKind, Scope
 from ehc.clock import Clock
@@ -98,6 +98,16 @@ def blueprint(deps: AccessDeps) -> Blueprint:
 
 def _proved(deps: AccessDeps, now: datetime) -> Caller:
     """The client that proves itself by its secret or an assertion. An assertion is spent from here on."""
+    for _ in range(2):
+        try:
+            return _looked_at(deps, now)
+        except app_keys.KeysDue as due:
+            app_keys.read_again(deps.work, due.client, now=now)
+    raise TokenRefused("invalid_client", _BAD_ASSERTION, 401)  # the address was changed in between
+
+
+def _looked_at(deps: AccessDeps, now: datetime) -> Caller:
+    """The client, by the keys that are known here. Raises `TokenRefused`, or `KeysDue`."""
     asserted = _assertion()
     client_id, secret = _credentials() if asserted is None else (request.form.get("client_id"), "")
     with deps.work() as session:

@@ -33,7 +33,6 @@ from ehc.errors import EhcError, InvalidValue, Text
 from ehc.web import parsing
 from ehc.web.answers import Answer, instant
 from ehc.web.auth import require, staff_only
-from ehc.web.gate import FromWhere
 from ehc.web.openapi import operation
 from ehc.web.paging import cursor
 from ehc.web.versions import etag, if_match
@@ -63,21 +62,21 @@ _APP, _CHANGE, _QUERY, _REASON, _EMPTY, _SECRET, _KEY = (
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
-def apps_blueprint(deps: AdminDeps, from_where: FromWhere) -> Blueprint:
+def apps_blueprint(deps: AdminDeps) -> Blueprint:
     """Apps, for the staff."""
     bp = Blueprint("apps", __name__, url_prefix="/v1/admin/apps")
     bp.before_request(staff_only(deps.authenticate_staff))
-    _add_drafts(bp, deps, from_where)
-    _add_changes(bp, deps, from_where)
-    _add_move(bp, deps, from_where, GO_LIVE, "Let an approved app go live")
-    _add_move(bp, deps, from_where, SUSPEND, "Suspend an app: no token of it counts from within 10 seconds on")
-    _add_move(bp, deps, from_where, RESUME, "Let a suspended app go on")
-    _add_secrets(bp, deps, from_where)
-    _add_keys(bp, deps, from_where)
+    _add_drafts(bp, deps)
+    _add_changes(bp, deps)
+    _add_move(bp, deps, GO_LIVE, "Let an approved app go live")
+    _add_move(bp, deps, SUSPEND, "Suspend an app: no token of it counts from within 10 seconds on")
+    _add_move(bp, deps, RESUME, "Let a suspended app go on")
+    _add_secrets(bp, deps)
+    _add_keys(bp, deps)
     return bp
 
 
-def _add_drafts(bp: Blueprint, deps: AdminDeps, from_where: FromWhere) -> None:
+def _add_drafts(bp: Blueprint, deps: AdminDeps) -> None:
     @bp.post("")
     @operation(
         "Draft an app",
@@ -93,7 +92,7 @@ def _add_drafts(bp: Blueprint, deps: AdminDeps, from_where: FromWhere) -> None:
 
         def act(session: Session) -> Answer:
             now = deps.clock.now()
-            app = apps.draft(session, wanted, by=_by(who, from_where), now=now)
+            app = apps.draft(session, wanted, by=_by(who), now=now)
             return _whole(session, app, now, status=201, headers={"Location": f"/v1/admin/apps/{app.id}"})
 
         return deps.once.run(act)
@@ -117,7 +116,7 @@ def _add_drafts(bp: Blueprint, deps: AdminDeps, from_where: FromWhere) -> None:
             return _whole(session, apps.find(session, app_id), deps.clock.now()).response()
 
 
-def _add_changes(bp: Blueprint, deps: AdminDeps, from_where: FromWhere) -> None:
+def _add_changes(bp: Blueprint, deps: AdminDeps) -> None:
     @bp.patch("/<uuid:app_id>")
     @operation(
         "Change an app",
@@ -133,7 +132,7 @@ def _add_changes(bp: Blueprint, deps: AdminDeps, from_where: FromWhere) -> None:
         wanted, version = parsing.body(_CHANGE), if_match()
         with deps.work() as session:
             now = deps.clock.now()
-            app = apps.change(session, app_id, wanted, version=version, by=_by(who, from_where), now=now)
+            app = apps.change(session, app_id, wanted, version=version, by=_by(who), now=now)
             answer = _whole(session, app, now)
         return answer.response()
 
@@ -153,27 +152,25 @@ def _add_changes(bp: Blueprint, deps: AdminDeps, from_where: FromWhere) -> None:
         version = if_match()
         with deps.work() as session:
             now = deps.clock.now()
-            answer = _whole(
-                session, apps.approve(session, app_id, version=version, by=_by(who, from_where), now=now), now
-            )
+            answer = _whole(session, apps.approve(session, app_id, version=version, by=_by(who), now=now), now)
         return answer.response()
 
 
-def _add_move(bp: Blueprint, deps: AdminDeps, from_where: FromWhere, how: AppMove, summary: str) -> None:
+def _add_move(bp: Blueprint, deps: AdminDeps, how: AppMove, summary: str) -> None:
     @operation(summary, body=AppReasonIn, answers={200: WholeAppOut}, right=how.right, problems=(404, 409, 412, 422))
     def post_move(app_id: UUID) -> Response:
         who = require(how.right, fresh=how is not SUSPEND)
         reason = parsing.body(_REASON)["reason"]
         with deps.work() as session:
             now = deps.clock.now()
-            app = apps.move(session, app_id, how, by=_by(who, from_where), now=now, reason=reason)
+            app = apps.move(session, app_id, how, by=_by(who), now=now, reason=reason)
             answer = _whole(session, app, now)
         return answer.response()
 
     bp.add_url_rule(f"/<uuid:app_id>/{how.name}", f"post_app_{how.name.replace('-', '_')}", post_move, methods=["POST"])
 
 
-def _add_secrets(bp: Blueprint, deps: AdminDeps, from_where: FromWhere) -> None:
+def _add_secrets(bp: Blueprint, deps: AdminDeps) -> None:
     @bp.post("/<uuid:app_id>/secrets")
     @operation(
         "Add a secret to an app; tells it, once",
@@ -189,7 +186,7 @@ def _add_secrets(bp: Blueprint, deps: AdminDeps, from_where: FromWhere) -> None:
         _require_later(ends_at, now)
         with deps.work() as session:
             told = {"ends_at": instant(ends_at)} if ends_at else {}
-            app = apps.touch(session, app_id, by=_by(who, from_where), now=now, action="app.secret-added", **told)
+            app = apps.touch(session, app_id, by=_by(who), now=now, action="app.secret-added", **told)
             made = client_secrets.add(session, app.id, now=now, ends_at=ends_at)
         body = {
             "secret_id": str(made.id),
@@ -203,14 +200,14 @@ def _add_secrets(bp: Blueprint, deps: AdminDeps, from_where: FromWhere) -> None:
     @operation("End a secret", answers={204: None}, right=Right.APPS_WRITE, problems=(404,))
     def delete_secret(app_id: UUID, secret_id: UUID) -> Response:
         """It gets no token any more. Tokens that it got live on, ten minutes at most; suspend the app to stop those too."""
-        by, now = _by(require(Right.APPS_WRITE), from_where), deps.clock.now()
+        by, now = _by(require(Right.APPS_WRITE)), deps.clock.now()
         with deps.work() as session:
             app = apps.touch(session, app_id, by=by, now=now, action="app.secret-ended", secret=str(secret_id))
             client_secrets.end(session, app.id, secret_id, now=now)
         return Response(status=204)
 
 
-def _add_keys(bp: Blueprint, deps: AdminDeps, from_where: FromWhere) -> None:
+def _add_keys(bp: Blueprint, deps: AdminDeps) -> None:
     @bp.post("/<uuid:app_id>/keys")
     @operation(
         "Add a public key to an app",
@@ -226,7 +223,7 @@ def _add_keys(bp: Blueprint, deps: AdminDeps, from_where: FromWhere) -> None:
         jwk = _jwk(parsing.body(_KEY)["jwk"])
 
         def act(session: Session) -> Answer:
-            by, now = _by(who, from_where), deps.clock.now()
+            by, now = _by(who), deps.clock.now()
             app = apps.touch(session, app_id, by=by, now=now, action="app.key-added", thumbprint=jwk.thumbprint)
             return Answer(key_out(app_keys.add_key(session, app.id, jwk, now=now)), 201)
 
@@ -236,15 +233,15 @@ def _add_keys(bp: Blueprint, deps: AdminDeps, from_where: FromWhere) -> None:
     @operation("End a public key", answers={204: None}, right=Right.APPS_WRITE, problems=(404,))
     def delete_app_key(app_id: UUID, key_id: UUID) -> Response:
         """No assertion of it counts any more."""
-        by, now = _by(require(Right.APPS_WRITE), from_where), deps.clock.now()
+        by, now = _by(require(Right.APPS_WRITE)), deps.clock.now()
         with deps.work() as session:
             app = apps.touch(session, app_id, by=by, now=now, action="app.key-ended", key=str(key_id))
             app_keys.end_key(session, app.id, key_id, now=now)
         return Response(status=204)
 
 
-def _by(who: Staff, from_where: FromWhere) -> apps.By:
-    return apps.By(who.actor, from_where())
+def _by(who: Staff) -> apps.By:
+    return apps.By(who.actor)
 
 
 def _jwk(found: dict[str, Any]) -> Jwk:

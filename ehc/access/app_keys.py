@@ -19,7 +19,8 @@ from sqlalchemy.orm import Session
 from ehc.access.app_models import AppJwksRow, AppKeyRow
 from ehc.core.ids import uuid7
 from ehc.crypto.jwk import Jwk, NotAKey, read_jwk
-from ehc.errors import EhcError, InvalidValue, Text
+from ehc.db import UnitOfWork
+from ehc.errors import EhcError, InvalidValue, Text, Unavailable
 from ehc.outside.public_https import PublicReader, Unfetchable, host_of, is_public
 
 MOST_KEYS = 5
@@ -28,6 +29,8 @@ _MOST_IN_SET = 20
 CACHED = timedelta(minutes=5)
 TRIED = timedelta(minutes=1)
 """How often an address is asked at most, by all workers together, whoever sends whatever `kid`."""
+_READING = timedelta(seconds=4)
+"""How long a try may take, and a little more: whoever comes meanwhile is asked to come again, and not refused."""
 _NUMBERS = re.compile(r"[0-9.]+|.*:.*", re.ASCII)
 
 log = structlog.get_logger(__name__)
@@ -52,6 +55,14 @@ class NoSuchKey(EhcError):
     """The app has no live key with this id."""
 
     code = "app-key-not-found"
+
+
+class KeysDue(Exception):
+    """The address of this app's keys has to be looked at (`read_again`), outside of the transaction; then ask again."""
+
+    def __init__(self, client: UUID) -> None:
+        super().__init__()
+        self.client = client
 
 
 def add_key(session: Session, client: UUID, jwk: Jwk, *, now: datetime) -> AppKeyRow:
@@ -123,46 +134,48 @@ def urls_of(session: Session, clients: Sequence[UUID]) -> dict[UUID, str]:
     return {row.client_id: row.url for row in session.execute(wanted)}
 
 
-def keys_for(
-    session: Session, client_row_id: UUID, *, now: datetime, kid: str | None = None, read: Read | None = None
-) -> tuple[Jwk, ...]:
+def keys_for(session: Session, client_row_id: UUID, *, now: datetime, kid: str | None = None) -> tuple[Jwk, ...]:
     """The keys of an app that count now. Those at its address are at most five minutes old, else none of them count.
 
-    A `kid` that none of them has makes it look there again, once a minute at most. What it reads it keeps in transactions of
-    its own: an assertion that is refused must not undo that there was a try.
+    Raises `KeysDue` where its address has to be looked at first: they are too old, or there is a `kid` that none of them has.
+    Raises `Unavailable` where none are known because somebody reads them at this moment, or just could not.
     """
     by_value = tuple(read_jwk(row.jwk) for row in live_keys(session, client_row_id))
-    if session.get(AppJwksRow, client_row_id) is None or kid in {key.kid for key in by_value}:
+    row = session.get(AppJwksRow, client_row_id)
+    if row is None or kid in {key.kid for key in by_value}:
         return by_value
-    with Session(session.get_bind()) as own:
-        row = _fresh(own, client_row_id, kid, now=now, read=read or PublicReader().read)
-        counts = row is not None and row.fetched_at is not None and now < row.fetched_at + CACHED
-        return (*by_value, *map(read_jwk, row.keys)) if row is not None and counts else by_value
-
-
-def _fresh(own: Session, client: UUID, kid: str | None, *, now: datetime, read: Read) -> AppJwksRow | None:
-    """What is known of an address, read anew where that is due and nobody else does. Commits."""
-    row = own.get(AppJwksRow, client)
-    if row is None:
-        return None
     known = row.fetched_at is not None and now < row.fetched_at + CACHED
-    if known and (kid is None or any(key["kid"] == kid for key in row.keys)):
-        return row
+    wanted = not known or (kid is not None and kid not in {key["kid"] for key in row.keys})
+    if wanted and (row.tried_at is None or row.tried_at <= now - TRIED):
+        raise KeysDue(client_row_id)
+    if not known and not by_value and row.tried_at is not None and now < row.tried_at + _READING:
+        raise Unavailable(
+            Text("正在读取该应用的公钥，请稍后重试。", "The keys of the app are being read. Try again shortly."),
+            retry_after=1,
+        )
+    return (*by_value, *map(read_jwk, row.keys)) if known else by_value
+
+
+def read_again(work: UnitOfWork, client: UUID, *, now: datetime, read: Read | None = None) -> None:
+    """Read the keys at an app's address, unless somebody did within the last minute.
+
+    In transactions of its own: an assertion that is refused must not undo that there was a try. Not to be called within one:
+    a request that takes a second connection while it holds its first can wait for others that do the same.
+    """
     due = or_(AppJwksRow.tried_at.is_(None), AppJwksRow.tried_at <= now - TRIED)
     tried = update(AppJwksRow).where(AppJwksRow.client_id == client, due).values(tried_at=now).returning(AppJwksRow.url)
-    url = own.scalar(tried)
-    own.commit()  # no transaction is open while the other side takes its time
+    with work() as session:
+        url = session.scalar(tried)
     if url is None:
-        return row
-    try:
-        found = _keys_in(read(url))
+        return
+    try:  # no transaction is open while the other side takes its time
+        found = _keys_in((read or PublicReader().read)(url))
     except Unfetchable as error:
         log.warning("the keys of an app cannot be read", client=str(client), reason=error.reason)
-        return row
+        return
     here = AppJwksRow.client_id == client, AppJwksRow.url == url
-    own.execute(update(AppJwksRow).where(*here).values(keys=found, fetched_at=now))
-    own.commit()
-    return own.get(AppJwksRow, client, populate_existing=True)
+    with work() as session:
+        session.execute(update(AppJwksRow).where(*here).values(keys=found, fetched_at=now))
 
 
 def _keys_in(body: bytes) -> list[dict[str, str]]:

@@ -14,13 +14,15 @@ from ehc.db import Base
 class AppRow(Base):
     """What is asked and allowed of an app, beside its row in `client`.
 
-    `made_by` made the draft, or asked last for other scopes; it is never who approved them.
+    `made_by` made the draft, or asked last for other scopes; `authors` are all who had a hand in what was approved last, or
+    waits to be. None of them approves it.
     """
 
     __tablename__ = "app"
     __table_args__ = (
         CheckConstraint("state IN ('draft', 'approved', 'live', 'suspended')", name="state"),
         CheckConstraint("approved_by IS NULL OR approved_by <> made_by", name="two_people"),
+        CheckConstraint("approved_by <> ALL (authors)", name="no_author"),
         CheckConstraint("per_minute > 0 AND per_day > 0", name="limits"),
     )
 
@@ -34,6 +36,7 @@ class AppRow(Base):
     per_day: Mapped[int | None] = mapped_column()
     """Its own limits, where they differ from those of the deployment."""
     made_by: Mapped[str] = mapped_column(Text)
+    authors: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}", default=list)
     approved_by: Mapped[str | None] = mapped_column(Text)
     approved_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     version: Mapped[int] = mapped_column(BigInteger, server_default=text("1"), default=1)

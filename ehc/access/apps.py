@@ -1,7 +1,7 @@
 """Apps as the staff manage them: a draft, what somebody else approves, and what is live. Nothing here commits.
 
-A change goes to the version that was read, or not at all. Whoever makes a draft, or asks for other scopes, does not approve
-them.
+A change goes to the version that was read, or not at all. Whoever had a hand in a draft, or in a wish for other scopes, does
+not approve it, whatever their role is by then.
 """
 
 from dataclasses import dataclass
@@ -15,11 +15,12 @@ from sqlalchemy.orm import Session
 from ehc import audit
 from ehc.access import app_keys, client_secrets, clients
 from ehc.access.app_models import AppRow
-from ehc.access.app_states import APPROVE, GO_LIVE, AppMove, AppState
+from ehc.access.app_states import APPROVE, GO_LIVE, SUSPEND, AppMove, AppState
 from ehc.access.models import ClientRow
 from ehc.callers import ClientKind, Scope
 from ehc.cards.store import StaleVersion
 from ehc.errors import EhcError, InvalidValue, Text
+from ehc.sessions import tokens as sessions
 
 SANDBOX_SCOPES = frozenset({Scope.CARDS, Scope.CODES, Scope.VERIFY})
 """What there is in the sandbox."""
@@ -64,10 +65,9 @@ class App:
 
 @dataclass(frozen=True)
 class By:
-    """Who changes an app, and from which address, for the audit log."""
+    """Who changes an app."""
 
     actor: str
-    address: str | None = None
 
 
 def draft(session: Session, wanted: dict[str, Any], *, by: By, now: datetime) -> App:
@@ -79,7 +79,12 @@ def draft(session: Session, wanted: dict[str, Any], *, by: By, now: datetime) ->
     )
     limits = {name: wanted.get(name) for name in ("per_minute", "per_day")}
     row = AppRow(
-        client_id=client.id, state=AppState.DRAFT, made_by=by.actor, networks=wanted.get("networks", []), **limits
+        client_id=client.id,
+        state=AppState.DRAFT,
+        made_by=by.actor,
+        authors=[by.actor],
+        networks=wanted.get("networks", []),
+        **limits,
     )
     session.add(row)
     session.flush()
@@ -125,7 +130,7 @@ def change(
     if "scopes" in wanted:
         values |= _asked(app, frozenset(map(Scope, wanted["scopes"])), by)
     if app.row.state == AppState.DRAFT:
-        values["made_by"] = by.actor
+        values |= {"made_by": by.actor, "authors": _joined(app, by)}
     _write(session, app, version, values)
     if "name" in wanted:
         app.client.name = wanted["name"]
@@ -147,7 +152,7 @@ def approve(session: Session, app_id: UUID, *, version: int | None, by: By, now:
     asked = app.row.asked_scopes
     if app.row.state not in APPROVE.sources and asked is None:
         raise _wrong_state()
-    if app.row.made_by == by.actor:
+    if by.actor in {app.row.made_by, *app.row.authors}:
         raise OwnDraft(
             Text("起草人或申请人不能审批自己的申请，请由他人审批。", "Somebody else than who asked has to approve it.")
         )
@@ -181,14 +186,22 @@ def move(
         _require_credential(session, app, now=now)
     old = AppState(app.row.state)
     _write(session, app, version, {"state": how.target}, only_from=old)
+    if how is SUSPEND:  # a resident's session does not come back with the app
+        sessions.end_of_client(session, app.id, why="app-suspended", now=now)
     _record(session, f"app.{how.name}", app, by, now, before={"state": old}, after={"state": how.target}, reason=reason)
+    return app
+
+
+def held(session: Session, app_id: UUID) -> App:
+    """The app, locked until the transaction ends: what hangs on it is changed one at a time. Raises `NoSuchApp`."""
+    app = find(session, app_id)
+    session.refresh(app.row, with_for_update=True)
     return app
 
 
 def touch(session: Session, app_id: UUID, *, by: By, now: datetime, action: str, **facts: Any) -> App:
     """Lock an app and note a change of its credentials: those of one app are changed one at a time. Raises `NoSuchApp`."""
-    app = find(session, app_id)
-    session.refresh(app.row, with_for_update=True)
+    app = held(session, app_id)
     _write(session, app, None, {})
     _record(session, action, app, by, now, **facts)
     return app
@@ -196,7 +209,7 @@ def touch(session: Session, app_id: UUID, *, by: By, now: datetime, action: str,
 
 def facts_of(session: Session, app: App) -> dict[str, Any]:
     """What the audit log tells of an app: everything but its secrets."""
-    names = ("state", "asked_scopes", "networks", "per_minute", "per_day", "made_by", "approved_by")
+    names = ("state", "asked_scopes", "networks", "per_minute", "per_day", "made_by", "authors", "approved_by")
     told = {name: getattr(app.row, name) for name in names}
     url = app_keys.url_of(session, app.id)
     return {
@@ -215,10 +228,18 @@ def _asked(app: App, scopes: frozenset[Scope], by: By) -> dict[str, Any]:
         return {}
     if scopes == frozenset(app.client.scopes):
         return {"asked_scopes": None}
-    asked = {"made_by": by.actor, "approved_by": None, "approved_at": None}
+    authors = (
+        [by.actor] if app.row.asked_scopes is None else _joined(app, by)
+    )  # of a wish that is open, all who formed it
+    asked = {"made_by": by.actor, "authors": authors, "approved_by": None, "approved_at": None}
     if app.row.state == AppState.APPROVED:
         return {"state": AppState.DRAFT, **asked}
     return {"asked_scopes": sorted(scopes), **asked}
+
+
+def _joined(app: App, by: By) -> list[str]:
+    """Who had a hand in what waits, and whoever takes a hand in it now."""
+    return sorted({*app.row.authors, by.actor})
 
 
 def _require_scopes(scopes: frozenset[Scope], *, sandbox: bool) -> None:
@@ -254,7 +275,7 @@ def _write(
 
 
 def _record(session: Session, action: str, app: App, by: By, now: datetime, **facts: Any) -> None:
-    told = {name: value for name, value in facts.items() if value is not None} | {"address": by.address}
+    told = {name: value for name, value in facts.items() if value is not None}
     audit.record(session, action, actor=by.actor, subject=str(app.id), at=now, facts=told)
 
 

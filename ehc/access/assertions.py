@@ -27,6 +27,8 @@ LIFE = timedelta(minutes=5)
 """How far ahead of our clock an assertion may end."""
 SKEW = timedelta(seconds=30)
 """How far a client's clock may be ahead of ours when it says when an assertion was made."""
+_CLOCKS = timedelta(minutes=1)
+"""How far a server's clock may be behind that of the one which forgets: what is forgotten there could be spent here again."""
 _LONGEST_NAME, _LONGEST_JTI = 200, 128
 _NOBODY = (
     read_jwk(  # the example of RFC 7517 appendix A.1: its owner has lost it to everybody, and it proves nothing here
@@ -45,7 +47,8 @@ def prove(
 ) -> Caller | None:
     """The client that signed an assertion, spent with this; None for whatever is wrong with it.
 
-    `client_id` is what the request says beside it, if anything. What is spent counts with the caller's commit.
+    `client_id` is what the request says beside it, if anything. What is spent counts with the caller's commit. Raises
+    `KeysDue` where the address of an app's keys has to be looked at first.
     """
     try:
         said = read_jws(assertion, longest=LONGEST)  # (1) size and shape; nothing is trusted yet
@@ -63,14 +66,14 @@ def prove(
 
 
 def purge(session: Session, *, now: datetime) -> int:
-    """Forget up to 10,000 spent assertions that are out of date; returns how many. Call until it returns 0."""
+    """Forget up to 10,000 spent assertions that no server takes any more; returns how many. Call until it returns 0."""
     old = text("""
         DELETE FROM client_assertion WHERE (client_id, jti_hash) IN (
             SELECT client_id, jti_hash FROM client_assertion WHERE expires_at <= :now
             ORDER BY expires_at LIMIT 10000 FOR UPDATE SKIP LOCKED
         ) RETURNING 1
     """)
-    return len(session.execute(old, {"now": now}).all())
+    return len(session.execute(old, {"now": now - _CLOCKS}).all())
 
 
 def _named(session: Session, claims: Mapping[str, Any], client_id: str | None) -> ClientRow | None:

@@ -6,10 +6,11 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from ehc.access.staff_acts import note, source_index, source_name
+from ehc.access.staff_acts import note
 from ehc.access.staff_deps import StaffDeps
 from ehc.access.staff_schemas import AuditPageOut, AuditQuery
 from ehc.audit.reading import Act, Place, Wanted, page
+from ehc.audit.sources import source_index, source_name
 from ehc.callers import Right
 from ehc.errors import InvalidValue, Text
 from ehc.web import parsing

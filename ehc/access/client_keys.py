@@ -26,7 +26,7 @@ class KeyTaken(EhcError):
 def keys_of(session: Session, client_row_id: UUID, *, now: datetime, kid: str | None = None) -> tuple[Jwk, ...]:
     """The keys of a client that count now: a terminal's, the newest first; an app's, by value and at its address.
 
-    `kid` is what an assertion says: one that an app's address did not have before makes us look there again.
+    `kid` is what an assertion says: one that an app's address did not have before makes us look there again. Raises `KeysDue`.
     """
     live = ClientKeyRow.client_id == client_row_id, ClientKeyRow.ended_at.is_(None)
     kept = select(ClientKeyRow.jwk).where(*live).order_by(ClientKeyRow.created_at.desc()).limit(MOST_KEYS)

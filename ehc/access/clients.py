@@ -20,6 +20,7 @@ from ehc.callers import Caller, ClientKind, Scope
 from ehc.core.ids import uuid7
 from ehc.core.institution_codes import kind_of, read_code
 from ehc.errors import EhcError, Text
+from ehc.sessions import tokens as sessions
 
 
 class NoSuchClient(EhcError):
@@ -149,6 +150,7 @@ def new_secret(session: Session, client_id: str, *, now: datetime) -> Credential
 def disable(session: Session, client_id: str, *, now: datetime) -> None:
     """Stop a client: no new tokens at once, and those it holds within 10 seconds. Raises `NoSuchClient`."""
     _change(session, client_id, "client.disabled", now, disabled_at=now)
+    sessions.end_of_client(session, named(session, client_id).id, why="app-disabled", now=now)
 
 
 def named(session: Session, client_id: str) -> ClientRow:

@@ -21,12 +21,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from ehc import audit
-from ehc.access import client_keys, clients, terminals
+from ehc.access import client_keys, clients, institutions, terminals
 from ehc.access.branches import require_within, within
 from ehc.access.models import ClientRow, InstitutionRow
+from ehc.access.staff_acts import entitled
 from ehc.access.terminal_models import EnrolmentRow, TerminalRow
 from ehc.access.terminals import Doer, Position, State, Terminal, TerminalState
-from ehc.callers import Branch
+from ehc.callers import Branch, Right
 from ehc.core.ids import uuid7
 from ehc.crypto.jwk import Jwk, NotSigned, base64url, read_jws, require_signed
 from ehc.crypto.sealed import BlindIndex
@@ -95,8 +96,8 @@ class Enrolled(NamedTuple):
 
 
 def make(session: Session, plan: Plan, *, doer: Doer, index: BlindIndex, now: datetime) -> tuple[EnrolmentRow, str]:
-    """An enrolment and its code, which is told once. Raises `NoSuchInstitution` or `TerminalCodeTaken`."""
-    require_within(session, doer.branch, plan.institution_id)
+    """An enrolment and its code, which is told once. Raises `NoSuchInstitution`, `WrongState`, `TerminalCodeTaken`."""
+    institutions.require_open(require_within(session, doer.branch, plan.institution_id))
     if plan.replaces is None:
         taken = select(ClientRow.id).where(ClientRow.terminal_code == plan.terminal_code)
         if session.scalar(taken) is not None:
@@ -207,6 +208,8 @@ def enrol(session: Session, code: str, jwk: Jwk, *, index: BlindIndex, now: date
         return None
     if row.client_id is not None:
         return _again(session, row, jwk, now=now)
+    if not _stands(session, row):
+        return None
     client = _place_taken(session, row, now=now)
     client_keys.add_key(session, client.id, jwk, now=now)
     row.used_at, row.client_id = now, client.id
@@ -257,6 +260,12 @@ def _note_last(session: Session, row: EnrolmentRow, *, now: datetime) -> None:
     if row.tries == TRIES:
         facts = {"before": {"state": "waiting"}, "after": {"state": "tried-out"}}
         audit.record(session, "terminal.enrolment-tried-out", actor="anyone", subject=str(row.id), at=now, facts=facts)
+
+
+def _stands(session: Session, row: EnrolmentRow) -> bool:
+    """Whether whoever made the code could make it now: one who was disabled, or lost the right, leaves no codes behind."""
+    kind, _, staff_id = row.made_by.partition(":")
+    return kind != "staff" or entitled(session, UUID(staff_id), Right.TERMINALS_WRITE)
 
 
 def _again(session: Session, row: EnrolmentRow, jwk: Jwk, *, now: datetime) -> Enrolled | None:

@@ -1,6 +1,5 @@
 """What would this terminal see at this step? The row that decides, and why the others do not. Nothing here commits."""
 
-from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -11,9 +10,7 @@ from sqlalchemy.orm import Session
 from ehc.access.branches import covers
 from ehc.access.clients import NoSuchClient, institution_kinds
 from ehc.access.models import ClientRow, InstitutionRow
-from ehc.access.roles import rights_of
-from ehc.access.staff_models import StaffRow
-from ehc.callers import Branch, ClientKind, Right, Role
+from ehc.callers import Branch, ClientKind
 from ehc.disclosure import versions
 from ehc.disclosure.fields import DEFAULT, capped, ordered
 from ehc.disclosure.table import Candidate, Rule
@@ -68,15 +65,6 @@ def explain(session: Session, terminal: str, step: str, *, branch: Branch, at: d
         table.decide(owner.id, step, at),
         table.candidates(owner.id, step, at),
     )
-
-
-def entitled(session: Session, staff_id: UUID, right: Right) -> bool:
-    """Whether somebody of the staff holds a right now."""
-    person = session.get(StaffRow, staff_id, populate_existing=True)
-    if person is None or person.disabled_at is not None or person.limited:
-        return False
-    held: Collection[Right] = rights_of(map(Role, person.roles))
-    return right in held
 
 
 def _within(branch: Branch, owner: InstitutionRow) -> bool:

@@ -191,7 +191,7 @@ def _add_making(bp: Blueprint, deps: AdminDeps) -> None:
 
 def _add_move(bp: Blueprint, deps: AdminDeps, name: str, summary: str) -> None:
     def post_move(institution_id: UUID) -> Response:
-        who, wanted = require(Right.INSTITUTIONS_WRITE, fresh=name != "resume"), parsing.body(_MOVE)
+        who, wanted = require(Right.INSTITUTIONS_WRITE, fresh=True), parsing.body(_MOVE)
         with deps.work() as session:
             row = institutions.move(
                 session, acting(who), institution_id, name, reason=wanted["reason"], now=deps.clock.now()
@@ -200,8 +200,8 @@ def _add_move(bp: Blueprint, deps: AdminDeps, name: str, summary: str) -> None:
         return answer.response()
 
     post_move.__doc__ = (
-        "Terminals of one that is not live get no token, and those they hold stop within ten seconds. Suspending and "
-        "closing ask for a proof of the last five minutes."
+        "Terminals of one that is not live get no token, and those they hold stop within ten seconds; its staff are let in "
+        "no more. Asks for a proof of the last five minutes."
     )
     marked = operation(
         summary,

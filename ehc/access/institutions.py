@@ -203,6 +203,11 @@ def locked(session: Session, who: Acting, institution_id: UUID, *, version: int 
     return row
 
 
+def is_live(session: Session, institution_id: UUID) -> bool:
+    """Whether what belongs to an institution may call, and its staff be let in."""
+    return session.scalar(select(InstitutionRow.state).where(InstitutionRow.id == institution_id)) == LIVE
+
+
 def told(row: InstitutionRow) -> dict[str, Any]:
     """What the audit log is told of an institution; nothing of its contacts."""
     return {"name": row.name, "kind": row.kind, "region": row.region, "static_allowed": bool(row.static_allowed)}

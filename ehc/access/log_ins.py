@@ -18,13 +18,14 @@ from uuid import UUID
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from ehc.access import passkeys, second_factors, staff_sessions, tries
+from ehc.access import institutions, passkeys, second_factors, staff_sessions, tries
 from ehc.access.passkeys import Site
 from ehc.access.passwords import Hasher
 from ehc.access.second_factors import Shown, Verdict
-from ehc.access.staff_acts import NOBODY, By, note, source_name
+from ehc.access.staff_acts import NOBODY, By, note
 from ehc.access.staff_login_models import StaffDeviceRow, StaffPasswordRow
 from ehc.access.staff_models import StaffRow
+from ehc.audit.sources import source_name
 from ehc.callers import Staff
 from ehc.clock import Clock
 from ehc.core.ids import uuid7
@@ -250,6 +251,8 @@ def _why_not(
         return "password-expired"
     if person.disabled_at is not None:
         return "disabled"
+    if person.institution_id is not None and not institutions.is_live(session, person.institution_id):
+        return "institution"
     return "demo" if person.demo and not desk.demo else None
 
 

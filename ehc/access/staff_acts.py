@@ -2,16 +2,15 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from ehc import audit
+from ehc.access.roles import rights_of
 from ehc.access.staff_models import StaffRow
-from ehc.callers import Staff
-from ehc.crypto.sealed import BlindIndex
+from ehc.callers import Right, Role, Staff
 from ehc.errors import EhcError, Text
 
 NOBODY = "nobody"
@@ -53,16 +52,6 @@ class By:
 OPERATOR = By("operator")
 
 
-def source_index(blind_index: BlindIndex, address: str) -> bytes:
-    """An address as 32 bytes that tell it only to whoever knows it already; all of an IPv6 /64 is one (RFC 6177)."""
-    return blind_index.of("address", _one(address))
-
-
-def source_name(index: bytes) -> str:
-    """How the audit log writes such an address."""
-    return index.hex()[:32]
-
-
 def note(session: Session, action: str, subject: UUID | str, *, by: By, at: datetime, **facts: Any) -> None:
     """Record an act, with where it came from."""
     told = facts | ({"from": by.source} if by.source else {})
@@ -75,6 +64,14 @@ def locked(session: Session, staff_id: UUID) -> StaffRow:
     if row is None:
         raise no_such_staff()
     return row
+
+
+def entitled(session: Session, staff_id: UUID, right: Right) -> bool:
+    """Whether somebody of the staff holds a right now."""
+    person = session.get(StaffRow, staff_id, populate_existing=True)
+    if person is None or person.disabled_at is not None or person.limited:
+        return False
+    return right in rights_of(map(Role, person.roles))
 
 
 def found(session: Session, staff_id: UUID) -> StaffRow:
@@ -96,13 +93,3 @@ def require_other(row: StaffRow, by: By) -> None:
 def no_such_staff() -> NoSuchStaff:
     """The answer for an unknown id or login."""
     return NoSuchStaff(Text("没有这个工作人员账户。", "There is no such account."))
-
-
-def _one(address: str) -> str:
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return "unknown"
-    if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
-        return str(found.ipv4_mapped)
-    return str(ip_network((found, 64), strict=False)) if isinstance(found, IPv6Address) else str(found)

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from ehc.access.log_ins import Desk
-from ehc.access.staff_acts import By, source_index, source_name
+from ehc.access.staff_acts import By
 from ehc.access.staff_session_api import AdminDeps
+from ehc.audit.sources import source_index, source_name
 from ehc.web.addresses import Networks, caller_address
 from ehc.web.auth import staff
 

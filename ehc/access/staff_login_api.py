@@ -43,6 +43,7 @@ STATUSES: dict[type[EhcError], int] = {
     staff_roles.NoSuchGrant: 404,
     staff_roles.GrantOpen: 409,
     staff_roles.TwoPeople: 403,
+    staff_roles.GrantOutdated: 409,
     staff_roles.NotSetUp: 409,
     staff_roles.WrongConfirmation: 409,
 }

@@ -19,12 +19,13 @@ from uuid import UUID
 from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
+from ehc.access import regions
 from ehc.access.models import InstitutionRow
 from ehc.access.roles import APART, require_fitting
-from ehc.access.staff_acts import By, LastOfTheirRole, locked, note, require_other
+from ehc.access.staff_acts import By, LastOfTheirRole, entitled, locked, note, require_other
 from ehc.access.staff_login_models import StaffGrantRow
 from ehc.access.staff_models import StaffRow
-from ehc.callers import Branch, Role
+from ehc.callers import Branch, Right, Role
 from ehc.core.ids import uuid7
 from ehc.crypto.sealed import BlindIndex
 from ehc.errors import EhcError, InvalidValue, Text
@@ -50,6 +51,12 @@ class TwoPeople(EhcError):
     """Who proposed does not grant."""
 
     code = "two-people"
+
+
+class GrantOutdated(EhcError):
+    """Who proposed may propose no more."""
+
+    code = "grant-outdated"
 
 
 class NotSetUp(EhcError):
@@ -79,6 +86,8 @@ def propose(
     require_fitting(roles, branch)
     row = locked(session, staff_id)
     require_other(row, by)
+    if branch.region is not None:
+        regions.require_region(session, branch.region, pointer="/branch/region")
     if branch.institution_id is not None and session.get(InstitutionRow, branch.institution_id) is None:
         raise InvalidValue.at(
             "/branch/institution_id", "unknown", Text("没有这个机构。", "There is no such institution.")
@@ -100,12 +109,20 @@ def grant(
 ) -> StaffRow:
     """Let proposed roles take effect.
 
-    Raises `OwnAccount`, `TwoPeople`, `NotSetUp`, `WrongConfirmation`, `RolesApart`, `LastOfTheirRole`, `NoSuchGrant`.
+    Raises `OwnAccount`, `TwoPeople`, `GrantOutdated`, `NotSetUp`, `WrongConfirmation`, `RolesApart`, `LastOfTheirRole`,
+    `NoSuchGrant`.
     """
     one_change_at_a_time(session)
     row, held = _held(session, staff_id, grant_id, by, now)
     if held.proposed_by == by.id:
         raise TwoPeople(Text("提出人不能自己授予，请由另一人办理。", "Who proposed does not grant. Ask a colleague."))
+    if held.proposed_by is not None and not entitled(session, held.proposed_by, Right.STAFF_WRITE):
+        raise GrantOutdated(
+            Text(
+                "提出人已无此权限，请驳回后由他人重新提出。",
+                "Who proposed may propose no more. Refuse it, and have it proposed anew.",
+            )
+        )
     due = confirmation(blind_index, row)
     if due is None or row.limited or row.disabled_at is not None:
         raise NotSetUp(

@@ -13,6 +13,8 @@ from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
 from ehc import audit
+from ehc.access import institutions
+from ehc.access.models import InstitutionRow
 from ehc.access.roles import rights_of
 from ehc.access.staff_models import StaffRow, StaffSessionRow
 from ehc.callers import Branch, NotAuthentic, Role, Staff
@@ -74,15 +76,19 @@ def purge(session: Session, *, now: datetime) -> int:
     return len(session.execute(old, {"before": now - KEPT}).all())
 
 
-def who_is(session: Session, token: str, *, now: datetime) -> Staff:
-    """Whose token this is. Raises `NotAuthentic`."""
+def who_is(session: Session, token: str, *, now: datetime, demo: bool) -> Staff:
+    """Whose token this is. Raises `NotAuthentic`, also for staff of an institution that is not live, or of another's `demo`."""
     if not token.startswith(PREFIX):
         raise NotAuthentic
-    wanted = select(StaffSessionRow, StaffRow).join(StaffRow, StaffRow.id == StaffSessionRow.staff_id)
+    wanted = select(StaffSessionRow, StaffRow, InstitutionRow.state)
+    wanted = wanted.join(StaffRow, StaffRow.id == StaffSessionRow.staff_id)
+    wanted = wanted.outerjoin(InstitutionRow, InstitutionRow.id == StaffRow.institution_id)
     found = session.execute(wanted.where(StaffSessionRow.token_hash == _hash(token))).one_or_none()
     if found is None:
         raise NotAuthentic
-    row, person = found
+    row, person, state = found
+    if state not in {None, institutions.LIVE} or (person.demo and not demo):
+        raise NotAuthentic
     if row.ended_at or person.disabled_at or now >= row.seen_at + IDLE or now >= row.created_at + LONGEST:
         raise NotAuthentic
     if now >= row.seen_at + _NOTED:
@@ -100,12 +106,12 @@ def who_is(session: Session, token: str, *, now: datetime) -> Staff:
     )
 
 
-def authenticator(work: UnitOfWork, clock: Clock) -> Callable[[str], Staff]:
-    """What the edge hands every admin blueprint."""
+def authenticator(work: UnitOfWork, clock: Clock, *, demo: bool) -> Callable[[str], Staff]:
+    """What the edge hands every admin blueprint. `demo`: accounts of `make run` count here."""
 
     def authenticate(token: str) -> Staff:
         with work() as session:
-            return who_is(session, token, now=clock.now())
+            return who_is(session, token, now=clock.now(), demo=demo)
 
     return authenticate
 

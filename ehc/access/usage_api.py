@@ -7,6 +7,7 @@ from typing import Any
 from flask import Blueprint, Response
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
+from ehc import audit
 from ehc.access.branches import prefix_of
 from ehc.access.staff_session_api import AdminDeps
 from ehc.access.usage_summary import GROUPS, SMALL, Count, Question, TooManyCounts, counted_at, summary
@@ -123,9 +124,11 @@ def usage_blueprint(deps: AdminDeps) -> Blueprint:
     def get_usage() -> Response:
         """Checks of the caller's branch, counted. Of another branch there are none."""
         who, wanted = require(Right.USAGE_READ), question_of(parsing.query(_QUERY))
+        now = deps.clock.now()
         with deps.work() as session:
             counted = counted_at(session)
             counts = summary(session, who.branch, wanted)
+            audit.record(session, "usage.read", actor=who.actor, subject="usage", at=now, facts=wanted.told())
         body = {"counted_at": instant(counted) if counted else None, "items": [count_out(one) for one in counts]}
         return Answer(body, headers={"Cache-Control": "no-store"}).response()
 

@@ -55,6 +55,13 @@ class Question:
     like: dict[str, str] = field(default_factory=dict)
     """Of `step`, `channel` and `outcome`."""
 
+    def told(self) -> dict[str, Any]:
+        """What the audit log keeps of it."""
+        place = {"region": self.region, "institution_id": self.institution_id and str(self.institution_id)}
+        only = {name: value for name, value in place.items() if value is not None} | self.like
+        bounds = {"since": self.since.isoformat(), "until": self.until.isoformat()}
+        return bounds | {"by": list(self.groups), "only": only}
+
 
 @dataclass(frozen=True)
 class Count:

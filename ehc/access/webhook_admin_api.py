@@ -94,7 +94,7 @@ def _add_acts(bp: Blueprint, deps: AdminDeps) -> None:
         problems=(404,),
     )
     def post_admin_webhook_pause(webhook_id: UUID) -> Response:
-        """The app cannot lift it. Events are kept for 30 days."""
+        """The app cannot lift it, nor delete it, nor make another meanwhile. Events are kept for 30 days."""
         who, reason = require(Right.WEBHOOKS_WRITE), parsing.body(_REASON)["reason"]
         with deps.work() as session:
             row = webhooks.pause(session, webhook_id, actor=who.actor, reason=reason, now=deps.clock.now())

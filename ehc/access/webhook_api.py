@@ -52,6 +52,7 @@ STATUSES: dict[type[EhcError], int] = {
     webhooks.WebhookHeld: 409,
     webhooks.KindNotAllowed: 403,
     webhooks.TestsWait: 409,
+    webhooks.ReplayWaits: 409,
     TargetRefused: 422,
 }
 
@@ -149,9 +150,9 @@ def _add_changes(bp: Blueprint, deps: WebhookDeps) -> None:
             return _shown(session, row)
 
     @bp.delete(_ONE)
-    @operation("End a subscription", answers={204: None}, scope=Scope.CARDS, problems=(404,))
+    @operation("End a subscription", answers={204: None}, scope=Scope.CARDS, problems=(404, 409))
     def delete_webhook(webhook_id: UUID) -> Response:
-        """Nothing more is sent, also of what waits."""
+        """Nothing more is sent, also of what waits. Not one that staff paused."""
         with deps.work() as session:
             webhooks.delete(session, caller(), webhook_id, now=deps.clock.now())
         return Response(status=204)
@@ -203,18 +204,23 @@ def _add_deliveries(bp: Blueprint, deps: WebhookDeps) -> None:
         body=ReplayIn,
         answers={202: ReplayOut},
         scope=Scope.CARDS,
-        problems=(404, 422),
+        problems=(404, 409, 422),
     )
     def post_webhook_replay(webhook_id: UUID) -> Response:
-        """All since then that the app may see now, in order, with the `webhook-id` that each had: known ones can be dropped."""
+        """All since then that the app may see now, in order, with the `webhook-id` that each had: known ones can be dropped.
+
+        One waits or runs at a time.
+        """
         since = parsing.body(_REPLAY)["since"].astimezone(UTC)
         now = deps.clock.now()
         if not now - KEPT <= since <= now:
             message = Text("起始时间应在最近 30 天内。", "A time within the last 30 days.")
             raise InvalidValue.at("/since", "range", message)
         with deps.work() as session:
-            row, text = webhooks.one(session, webhook_id, caller().id), instant(since)
-            jobs.defer(session, REPLAY, lock=f"webhook:{row.id}", webhook_id=str(row.id), since=text)
+            row, text = webhooks.one(session, webhook_id, caller().id, lock=True), instant(since)
+            webhooks.require_no_replay(session, row)
+            lock = webhooks.replay_lock(row)
+            jobs.defer(session, REPLAY, lock=lock, queueing_lock=lock, webhook_id=str(row.id), since=text)
             told = {"since": text}
             audit.record(
                 session, "webhook.replayed", actor=f"app:{caller().id}", subject=str(row.id), at=now, facts=told

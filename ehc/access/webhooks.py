@@ -12,7 +12,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from ehc import audit
+from ehc import audit, jobs
 from ehc.callers import Caller, Scope
 from ehc.cards.store import StaleVersion
 from ehc.core.ids import uuid7
@@ -70,6 +70,12 @@ class TestsWait(EhcError):
     code = "tests-wait"
 
 
+class ReplayWaits(EhcError):
+    """A replay that was asked for before waits, or runs."""
+
+    code = "replay-waits"
+
+
 @dataclass(frozen=True)
 class Made:
     """A subscription and its newest secret, which is told once."""
@@ -81,11 +87,14 @@ class Made:
 def create(session: Session, caller: Caller, url: str, kinds: Sequence[str], *, sealer: Sealer, now: datetime) -> Made:
     """Subscribe an app to a URL that was looked at (`look`); with the secret, which nobody is told again.
 
-    Raises `KindNotAllowed`, `TooManyWebhooks` or `WebhookExists`.
+    Raises `KindNotAllowed`, `WebhookHeld`, `TooManyWebhooks` or `WebhookExists`.
     """
     _require_allowed(caller, kinds)
     _lock(session, caller.id)
-    if len(of_app(session, caller.id)) >= MOST:
+    mine = of_app(session, caller.id)
+    if any(row.paused_by == PausedBy.STAFF for row in mine):  # else a new one would take the place of what staff paused
+        raise _held()
+    if len(mine) >= MOST:
         raise TooManyWebhooks(
             Text(
                 f"每个应用最多 {MOST} 个订阅，请先删除不用的。",
@@ -154,12 +163,7 @@ def change(
         _move(session, row, wanted["url"])
     if "state" in wanted and wanted["state"] != row.state:
         if row.paused_by == PausedBy.STAFF:
-            raise WebhookHeld(
-                Text(
-                    "该订阅由管理员暂停，请联系管理员恢复。",
-                    "Staff paused this subscription. Ask them to set it going again.",
-                )
-            )
+            raise _held()
         _set(session, row, None if wanted["state"] == WebhookState.LIVE else PausedBy.APP, now)
     row.version += 1
     session.flush()
@@ -187,8 +191,10 @@ def rotate(
 
 
 def delete(session: Session, caller: Caller, webhook_id: UUID, *, now: datetime) -> None:
-    """End a subscription at once; what waited for it is forgotten by the next upkeep. Raises `NoSuchWebhook`."""
+    """End a subscription at once; what waited for it is forgotten by the next upkeep. Raises `NoSuchWebhook`, `WebhookHeld`."""
     row = one(session, webhook_id, caller.id, lock=True)
+    if row.paused_by == PausedBy.STAFF:
+        raise _held()
     before = facts(row)
     row.state, row.paused_by, row.state_at = WebhookState.DELETED, None, now
     row.old_secret = row.old_until = None
@@ -211,6 +217,21 @@ def test(session: Session, caller: Caller, webhook_id: UUID, *, now: datetime) -
     session.add(DeliveryRow(webhook_id=row.id, event_id=event_id, card_serial=NO_CARD, created_at=now, due_at=now))
     session.flush()
     return event_id
+
+
+def replay_lock(row: WebhookRow) -> str:
+    """The lock of a subscription's replays in the queue."""
+    return f"webhook:{row.id}"
+
+
+def require_no_replay(session: Session, row: WebhookRow) -> None:
+    """Raises `ReplayWaits` while one waits or runs: each goes over thirty days of events. Needs the subscription held."""
+    if jobs.is_coming(session, replay_lock(row)):
+        raise ReplayWaits(
+            Text(
+                "该订阅的重放尚未完成，请稍后再试。", "A replay of this subscription is not done yet. Try again later."
+            )
+        )
 
 
 def pause(session: Session, webhook_id: UUID, *, actor: str, reason: str, now: datetime) -> WebhookRow:
@@ -300,6 +321,15 @@ def _require_allowed(caller: Caller, kinds: Sequence[str]) -> None:
         raise KindNotAllowed(
             Text("订阅绑定事件须有 bindings 权限。", "Events of bindings need a token with the scope bindings.")
         )
+
+
+def _held() -> WebhookHeld:
+    return WebhookHeld(
+        Text(
+            "有订阅由管理员暂停，恢复前不能新建、删除或启用，请联系管理员。",
+            "Staff paused a subscription. Until they set it going again none is made, deleted or set going: ask them.",
+        )
+    )
 
 
 def _exists() -> WebhookExists:

@@ -14,12 +14,13 @@ from ehc.audit.models import AuditHead, AuditRow, AuditTie
 from ehc.audit.proofs import Keys
 from ehc.audit.role import too_strong, warn_if_too_strong
 from ehc.audit.ties import Made, TieSigner, TornLog, tie
-from ehc.audit.writing import KeySource, hashing, record, write
+from ehc.audit.writing import Act, KeySource, coming_from, hashing, record, record_all, write
 
 __all__ = [
     "CHAINS",
     "HMAC_SM3",
     "SHA256",
+    "Act",
     "AuditHead",
     "AuditRow",
     "AuditTie",
@@ -31,10 +32,12 @@ __all__ = [
     "Made",
     "TieSigner",
     "TornLog",
+    "coming_from",
     "hashing",
     "length",
     "lines",
     "record",
+    "record_all",
     "sha256_link",
     "still",
     "tie",

@@ -24,6 +24,7 @@ KeySource = Callable[[Session], HmacKey]
 
 _KEY = "ehc.audit.key"
 _WAITING = "ehc.audit.waiting"
+_FROM = "ehc.audit.from"
 _FEW = 2
 """So many acts are written one by one."""
 
@@ -63,6 +64,14 @@ def hashing(method: str, key: KeySource) -> dict[str, Any]:
     return {_KEY: key} if method == HMAC_SM3 else {}
 
 
+def coming_from(session: Session, where: str, request: str) -> None:
+    """Say from where and with which request the acts of this session come: each tells it, as `from` and `request`.
+
+    Not an address in clear, but a name of it.
+    """
+    session.info[_FROM] = {"from": where, "request": request}
+
+
 class Act(NamedTuple):
     """One of many acts that `record_all` notes."""
 
@@ -98,8 +107,9 @@ def record_all(session: Session, acts: Iterable[Act], *, actor: str, at: datetim
         session.begin()  # what is noted belongs to a transaction, also one that has asked the database nothing yet
     within = _savepoints(session.get_nested_transaction())
     waiting = session.info.setdefault(_WAITING, [])
+    where: Mapping[str, str] = session.info.get(_FROM, {})
     for action, subject, facts in acts:
-        entry = canonical(action, actor=actor, subject=subject, at=at, facts=facts)
+        entry = canonical(action, actor=actor, subject=subject, at=at, facts={**where, **facts})
         waiting.append(_Entry(chain_of(subject), at, action, subject, entry, within))
 
 

@@ -13,7 +13,7 @@ from ehc.binding.deps import BindingDeps
 from ehc.binding.patient_api import seen_by
 from ehc.binding.patient_schemas import PatientIdOut, patient_id_out
 from ehc.binding.plastic_schemas import PlasticCardOut, plastic_out
-from ehc.callers import ClientKind, Scope
+from ehc.callers import ClientKind, Reach, Scope
 from ehc.web.answers import Answer
 from ehc.web.auth import bearer, caller
 from ehc.web.openapi import operation
@@ -33,7 +33,13 @@ def bindings_blueprint(deps: BindingDeps) -> Blueprint:
     bp.before_request(bearer(deps.authenticate, Scope.BINDINGS, Scope.VERIFY))
 
     @bp.get("/cards/<uuid:card_id>/bindings")
-    @operation("What is bound to a card", answers={200: BindingsOut}, scope=Scope.BINDINGS, problems=(404,))
+    @operation(
+        "What is bound to a card",
+        answers={200: BindingsOut},
+        scope=Scope.BINDINGS,
+        resident=Reach.FAMILY,
+        problems=(404,),
+    )
     def get_bindings(card_id: UUID) -> Response:
         """An app of the holder sees everything, masked; a terminal what is its institution's own, and no bank account."""
         with deps.work() as session:

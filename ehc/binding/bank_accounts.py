@@ -169,6 +169,9 @@ def begin_confirming(session: Session, card: CardRow, account_id: UUID, *, now: 
 def make_default(session: Session, card: CardRow, account_id: UUID, *, acting: Acting, now: datetime) -> BankAccountRow:
     """Choose the account that pays by default. Raises those of `proofs.hold_active`, `NoSuchBinding` or `NotStarted`."""
     proofs.hold_active(session, card)
+    held = (BankAccountRow.card_serial == card.serial) & BankAccountRow.state.in_(HELD)
+    in_order = select(BankAccountRow.id).where(held).order_by(BankAccountRow.id)
+    session.execute(in_order.with_for_update())  # two are written: as a comparison holds them
     account = of_card(session, card, account_id)
     if account.state != "bound":
         raise NotStarted(Text("该账户未绑定成功，不能设为默认。", "Only a bound account can be the default."))

@@ -17,7 +17,7 @@ from ehc.binding.bank_accounts import Begun, Wanted
 from ehc.binding.bank_numbers import read_account
 from ehc.binding.bank_schemas import BankAccountIn, BankAccountOut, BankAccountsOut, BankCodeIn, account_out
 from ehc.binding.deps import BindingDeps
-from ehc.callers import Scope
+from ehc.callers import Reach, Scope
 from ehc.cards import store as cards
 from ehc.cards.bank_models import BankAccountRow
 from ehc.cards.models import CardRow
@@ -109,6 +109,7 @@ def _add_start(bp: Blueprint, deps: BankDeps) -> None:
         body=BankAccountIn,
         answers={201: BankAccountOut, 200: BankAccountOut, 202: BankAccountOut},
         scope=Scope.BINDINGS,
+        resident=Reach.OWN,
         idempotent=True,
         problems=(404, 409, 422),
     )
@@ -143,6 +144,7 @@ def _add_confirmation(bp: Blueprint, deps: BankDeps) -> None:
         body=BankCodeIn,
         answers={200: BankAccountOut, 202: BankAccountOut},
         scope=Scope.BINDINGS,
+        resident=Reach.OWN,
         problems=(404, 409, 422),
     )
     def post_confirmation(card_id: UUID, account_id: UUID) -> Response:
@@ -176,14 +178,22 @@ def _add_confirmation(bp: Blueprint, deps: BankDeps) -> None:
 
 def _add_the_rest(bp: Blueprint, deps: BankDeps) -> None:
     @bp.get("")
-    @operation("The bank accounts of a card", answers={200: BankAccountsOut}, scope=Scope.BINDINGS, problems=(404,))
+    @operation(
+        "The bank accounts of a card",
+        answers={200: BankAccountsOut},
+        scope=Scope.BINDINGS,
+        resident=Reach.OWN,
+        problems=(404,),
+    )
     def get_accounts(card_id: UUID) -> Response:
         """Those that are bound or about to be."""
         items = _in_turn(deps, card_id, lambda session, card, _: bank_accounts.listed(session, card))
         return Answer({"items": [_out(deps, row) for row in items]}).response()
 
     @bp.get("/<uuid:account_id>")
-    @operation("A bank account", answers={200: BankAccountOut}, scope=Scope.BINDINGS, problems=(404,))
+    @operation(
+        "A bank account", answers={200: BankAccountOut}, scope=Scope.BINDINGS, resident=Reach.OWN, problems=(404,)
+    )
     def get_account(card_id: UUID, account_id: UUID) -> Response:
         """Also one that failed or ended: whoever was told 202 finds out here what came of it."""
         row = _in_turn(deps, card_id, lambda session, card, _: bank_accounts.of_card(session, card, account_id))
@@ -191,7 +201,11 @@ def _add_the_rest(bp: Blueprint, deps: BankDeps) -> None:
 
     @bp.post("/<uuid:account_id>/default")
     @operation(
-        "Make a bank account the default", answers={200: BankAccountOut}, scope=Scope.BINDINGS, problems=(404, 409)
+        "Make a bank account the default",
+        answers={200: BankAccountOut},
+        scope=Scope.BINDINGS,
+        resident=Reach.OWN,
+        problems=(404, 409),
     )
     def post_default(card_id: UUID, account_id: UUID) -> Response:
         """The one that pays unless another is chosen. Takes no body."""
@@ -203,7 +217,11 @@ def _add_the_rest(bp: Blueprint, deps: BankDeps) -> None:
 
     @bp.delete("/<uuid:account_id>")
     @operation(
-        "End the binding of a bank account", answers={200: BankAccountOut}, scope=Scope.BINDINGS, problems=(404,)
+        "End the binding of a bank account",
+        answers={200: BankAccountOut},
+        scope=Scope.BINDINGS,
+        resident=Reach.OWN,
+        problems=(404,),
     )
     def delete_account(card_id: UUID, account_id: UUID) -> Response:
         """It pays nothing from now on; the bank is told by a job. Where it was the default, no other becomes it by itself."""

@@ -5,7 +5,7 @@ nothing: `_open` looks for the very request that was asked. A call is made outsi
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from ehc import jobs
 from ehc.binding import bank_accounts
-from ehc.binding.bank_accounts import CODE_MINUTES, SETTLE, Begun, note, token_place
+from ehc.binding.bank_accounts import CODE_MINUTES, SETTLE, SETTLE_AFTER, Begun, note, token_place
 from ehc.cards.bank_models import OPEN, BankAccountRow, BankNoticeRow
 from ehc.cards.bindings import end_account
 from ehc.cards.models import CardRow
@@ -50,6 +50,7 @@ OTHER_ACCOUNT = "bank-other-account"
 """For what a binding ends that the bank made with another account."""
 
 _BREATH = timedelta(seconds=1)
+_UNDER_WAY = SETTLE_AFTER / 2
 
 SYSTEM = Acting("system", Party.SYSTEM)
 
@@ -114,7 +115,8 @@ def confirmed(
     if row.state != "confirming" or row.confirm_request != account.confirm_request:
         return row
     if isinstance(answer, Agreement):
-        bind(session, card, row, answer, acting=acting, secrets=secrets, now=now)
+        agreement = as_told_since(session, row, answer, account.changed_at)
+        bind(session, card, row, agreement, acting=acting, secrets=secrets, now=now)
     elif isinstance(answer, WrongCode) and answer.tries_left == 0:
         row.tries += 1
         _fail(session, card, row, Refusal.CODE_EXPIRED, now)
@@ -162,6 +164,15 @@ def bind(
         note(session, card, row, "ended", acting=SYSTEM, now=now)
 
 
+def as_told_since(session: Session, row: BankAccountRow, agreement: Agreement, asked: datetime) -> Agreement:
+    """An agreement that was asked for at that time, with the limits that a notice told since: those are on the row."""
+    told = (BankNoticeRow.start_request == row.start_request) & (BankNoticeRow.what == NoticeKind.LIMITS)
+    later = select(BankNoticeRow.notice_id).where(told, BankNoticeRow.received_at >= asked).limit(1)
+    if session.scalar(later) is None:
+        return agreement
+    return replace(agreement, single_limit=row.single_limit, day_limit=row.day_limit)
+
+
 def refuse_other_account(session: Session, card: CardRow, row: BankAccountRow, *, now: datetime) -> None:
     """End what the bank bound to another account than the holder's: its number ends otherwise. A job tells the bank."""
     log.error("bank bound another account", account_id=str(row.id))
@@ -178,6 +189,8 @@ def settle(desk: Desk, account_id: UUID, *, now: datetime) -> None:
         row = session.get(BankAccountRow, account_id)
         if row is None or row.state not in OPEN or (row.state == "started" and row.expires_at > now):
             return
+        if row.state in {"starting", "confirming"} and row.changed_at > now - _UNDER_WAY:
+            return  # the bank may not have heard yet, and a job of its own follows
         ending, start_request, version = row.state == "ending", row.start_request, row.version
     if ending:
         finish_ending(desk, account_id, now=now)
@@ -192,7 +205,8 @@ def settle(desk: Desk, account_id: UUID, *, now: datetime) -> None:
         if row.version != version:
             return  # the answer came after all, or the holder ended it
         if status.state is AtBank.BOUND and status.agreement is not None:
-            bind(session, card, row, status.agreement, acting=SYSTEM, secrets=desk.secrets(), now=now)
+            agreement = as_told_since(session, row, status.agreement, now)
+            bind(session, card, row, agreement, acting=SYSTEM, secrets=desk.secrets(), now=now)
         elif over:
             _fail(session, card, row, "not-received" if unheard else Refusal.CODE_EXPIRED, now)
         elif status.state is AtBank.STARTED:

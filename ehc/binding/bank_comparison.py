@@ -1,11 +1,12 @@
 """The nightly comparison (对账) of our bindings with the bank's agreements: what differs, and what was done about it.
 
-Pages of agreements are marked on our rows, so memory stays as it is however many there are. What only the bank has is
-ended there; what only we have is asked about once more, then ended here; what is open is settled.
+Pages of agreements are marked on our rows, so memory stays as it is however many there are; of differences a comparison
+takes `MOST`, and another follows. What only the bank has is ended there; what only we have is asked about once more, then
+ended here; what is open is settled.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -15,14 +16,21 @@ from sqlalchemy.orm import Session
 from ehc import jobs
 from ehc.binding import bank_accounts
 from ehc.binding.bank_accounts import note, token_place
-from ehc.binding.bank_calls import SYSTEM, Desk, bind, ended, open_of, refuse_other_account
+from ehc.binding.bank_calls import SYSTEM, Desk, as_told_since, bind, ended, open_of, refuse_other_account
 from ehc.cards.bank_models import OPEN, BankAccountRow, BankComparisonRow
-from ehc.cards.bindings import END_AT_BANK
+from ehc.cards.bindings import END_AT_BANK, end_account
 from ehc.cards.models import CardRow
 from ehc.core.ids import uuid7
 from ehc.outside.bank_gateway import Agreement, AtBank
 
+COMPARE = "binding.compare-with-bank"
+"""The job that compares."""
+
+MOST = 10_000
+"""How many differences one comparison repairs and reports: they are held in memory meanwhile."""
+
 _AT_ONCE = 200
+_NEXT_AFTER = timedelta(minutes=10)
 
 
 class Difference(NamedTuple):
@@ -38,7 +46,10 @@ class Difference(NamedTuple):
 
 
 def compare(desk: Desk, *, now: datetime) -> BankComparisonRow:
-    """Compare everything and repair what differs; the report. Raises `BankAway`; what was repaired until then stays."""
+    """Compare everything and repair what differs; the report. Raises `BankAway`; what was repaired until then stays.
+
+    Where more than `MOST` differ, a job goes on with them ten minutes later, in a report of its own.
+    """
     run = uuid7(now)
     with desk.work() as session:
         session.add(BankComparisonRow(id=run, begun_at=now, compared=0, differences=[]))
@@ -46,13 +57,15 @@ def compare(desk: Desk, *, now: datetime) -> BankComparisonRow:
     after, compared, more = None, 0, True
     while more:
         page = desk.bank.agreements(after)
-        differing += _differing(desk, run, page.agreements)
+        differing += _differing(desk, run, page.agreements)[: MOST - len(differing)]
         after, more, compared = page.cursor, page.more, compared + len(page.agreements)
     # only now: what is ended at the bank while its pages are read moves those behind it
     found = [one for agreement in differing if (one := _repaired(desk, agreement, now)) is not None]
-    found += _ours_alone(desk, run, now)
-    found += _open(desk, now)
+    found += _ours_alone(desk, run, now, most=MOST - len(found))
+    found += _open(desk, now, most=MOST - len(found))
     with desk.work() as session:
+        if max(len(differing), len(found)) >= MOST:
+            jobs.defer(session, COMPARE, at=now + _NEXT_AFTER, lock=COMPARE, queueing_lock=COMPARE)
         report = session.get_one(BankComparisonRow, run)
         report.finished_at, report.compared = now, compared
         report.differences = [one.told() for one in found]
@@ -100,6 +113,7 @@ def _repaired_here(
         jobs.defer(session, END_AT_BANK, queueing_lock=f"{END_AT_BANK}:{row.id}", account_id=str(row.id))
         return Difference("ends-here", "bank told again", start)
     was = row.state  # an answer that was lost, or a confirmation that arrived late
+    agreement = as_told_since(session, row, agreement, now)
     bind(session, card, row, agreement, acting=SYSTEM, secrets=desk.secrets(), now=now)
     if row.state == "ending":  # it was about another account, or its notice of the end came first
         return Difference(f"unsettled-{was}", "ends here", start)
@@ -111,6 +125,7 @@ def _take_over(
 ) -> Difference | None:
     """Terms that changed without a notice are taken over. Another account is no other term: such a binding ends."""
     row, card = current
+    agreement = as_told_since(session, row, agreement, now)
     if _terms(row, desk) == _terms_of(agreement):
         return None
     if row.last4 != agreement.last4:
@@ -134,37 +149,44 @@ def _terms_of(one: Agreement) -> tuple[object, ...]:
     return one.token, one.bank, one.kind, one.last4, one.single_limit, one.day_limit
 
 
-def _ours_alone(desk: Desk, run: UUID, now: datetime) -> list[Difference]:
+def _ours_alone(desk: Desk, run: UUID, now: datetime, *, most: int) -> list[Difference]:
     """What we have as bound and the bank did not list. It is asked about by name: it may be newer than the list."""
     found: list[Difference] = []
     last: UUID | None = None
-    while True:
+    while len(found) < most:
         alone = (BankAccountRow.state == "bound") & BankAccountRow.compared_in.is_distinct_from(run)
         wanted = select(BankAccountRow.id, BankAccountRow.start_request).where(alone).order_by(BankAccountRow.id)
         with desk.work() as session:
-            rows = session.execute((wanted.where(BankAccountRow.id > last) if last else wanted).limit(_AT_ONCE)).all()
+            wanted = wanted.where(BankAccountRow.id > last) if last else wanted
+            rows = session.execute(wanted.limit(min(_AT_ONCE, most - len(found)))).all()
         if not rows:
-            return found
+            break
         last = rows[-1].id
         found += [one for row in rows if (one := _missed(desk, row.start_request, now)) is not None]
+    return found
 
 
 def _missed(desk: Desk, start_request: UUID, now: datetime) -> Difference | None:
-    if desk.bank.status(start_request).state in {AtBank.BOUND, AtBank.STARTED}:
+    there = desk.bank.status(start_request).state
+    if there is AtBank.BOUND:
         return None
     with desk.work() as session:
         current = open_of(session, start_request)
         if current is None or current[0].state != "bound":
             return None
         row, card = current
+        if there is AtBank.STARTED:  # nothing stands there, yet something may come of it: the bank is told
+            end_account(session, row, why="not-at-bank", at=now)
+            note(session, card, row, "ended", acting=SYSTEM, now=now)
+            return Difference("only-here", "ends here", start_request)
         ended(session, card, row, why="not-at-bank", acting=SYSTEM, now=now)
     return Difference("only-here", "ended here", start_request)
 
 
-def _open(desk: Desk, now: datetime) -> list[Difference]:
+def _open(desk: Desk, now: datetime, *, most: int) -> list[Difference]:
     """What has not been settled for a while, whatever became of its job, is settled by one more."""
     with desk.work() as session:
-        rows = stale(session, before=now - bank_accounts.SETTLE_AFTER, now=now)
+        rows = stale(session, before=now - bank_accounts.SETTLE_AFTER, now=now, most=min(most, 1000))
         for row in rows:
             settle_again(session, row)
     return [Difference(f"unsettled-{row.state}", "asked again", row.start_request) for row in rows]

@@ -53,8 +53,8 @@ def read_day(desk: Desk, day: date, *, now: datetime) -> int:
         page = desk.bank.notices(day, after)
         for notice_id in page.unreadable:
             log.error("notice of the bank makes no sense", notice_id=notice_id, day=day.isoformat())
-        with desk.work() as session:
-            for notice in page.notices:
+        for notice in page.notices:
+            with desk.work() as session:  # one each: cards of a page would be held in the bank's order
                 take(session, notice, source="file", now=now)
         after, more, count = page.cursor, page.more, count + len(page.notices)
     with desk.work() as session:
@@ -71,6 +71,8 @@ def unread_days(session: Session, *, today: date) -> list[date]:
 
 def _apply(session: Session, row: BankAccountRow, card: CardRow, notice: Notice, now: datetime) -> str:
     if row.state in {"starting", "started", "confirming"}:
+        if notice.what is NoticeKind.LIMITS and not _overtaken(session, notice):
+            row.single_limit, row.day_limit = notice.single_limit, notice.day_limit  # for `as_told_since`
         settle_later(session, row, now=now)  # the bank is asked: a notice may overtake the answer it is about
         return "settling"
     if row.state == "ending" and notice.what in {NoticeKind.ENDED, NoticeKind.CLOSED}:

@@ -16,7 +16,7 @@ from ehc.binding.patient_schemas import (
     number_of,
     patient_id_out,
 )
-from ehc.callers import Caller, ClientKind, Scope
+from ehc.callers import Caller, ClientKind, Reach, Scope
 from ehc.cards import store as cards
 from ehc.cards.models import CardRow
 from ehc.cards.patient_id_models import PatientIdRow
@@ -25,7 +25,7 @@ from ehc.cards.store import Acting
 from ehc.errors import EhcError
 from ehc.web import parsing
 from ehc.web.answers import Answer, instant
-from ehc.web.auth import bearer, caller
+from ehc.web.auth import bearer, caller, insufficient
 from ehc.web.openapi import operation
 
 STATUSES: dict[type[EhcError], int] = {patient_ids.PatientIdInPlace: 409}
@@ -74,7 +74,13 @@ def _add_binding(bp: Blueprint, deps: BindingDeps) -> None:
 
 def _add_reading(bp: Blueprint, deps: BindingDeps) -> None:
     @bp.get("/cards/<uuid:card_id>/bindings/patient-ids")
-    @operation("The patient ids of a card", answers={200: PatientIdsOut}, scope=Scope.BINDINGS, problems=(404,))
+    @operation(
+        "The patient ids of a card",
+        answers={200: PatientIdsOut},
+        scope=Scope.BINDINGS,
+        resident=Reach.FAMILY,
+        problems=(404,),
+    )
     def get_patient_ids(card_id: UUID) -> Response:
         """An app of the holder sees all of them, masked; a terminal those of its institution, in clear."""
         with deps.work() as session:
@@ -86,7 +92,13 @@ def _add_reading(bp: Blueprint, deps: BindingDeps) -> None:
         return Answer({"items": [patient_id_out(row, names, sealer=sealer, own=own) for row in rows]}).response()
 
     @bp.delete("/cards/<uuid:card_id>/bindings/patient-ids/<uuid:binding_id>")
-    @operation("End a patient id", answers={200: EndedBindingOut}, scope=Scope.BINDINGS, problems=(404,))
+    @operation(
+        "End a patient id",
+        answers={200: EndedBindingOut},
+        scope=Scope.BINDINGS,
+        resident=Reach.GUARDIAN,
+        problems=(404,),
+    )
     def delete_patient_id(card_id: UUID, binding_id: UUID) -> Response:
         """By the holder's app, or by a terminal of the institution whose it is. The row stays in the card's history."""
         with deps.work() as session:
@@ -131,10 +143,13 @@ def _add_changes(bp: Blueprint, deps: BindingDeps) -> None:
 def seen_by(session: Session, card_id: UUID, who: Caller, deps: BindingDeps) -> tuple[CardRow, Acting]:
     """A card whose bindings a caller may see, and as whom the caller acts: an app by its grant, any terminal as staff.
 
-    What a terminal sees of it is for the caller to limit to its institution. Raises `NoSuchCard`.
+    What a terminal sees of it is for the caller to limit to its institution. Raises `NoSuchCard`, and `HttpProblem` for an
+    app that has no more than a terminal's scope.
     """
     if who.kind is ClientKind.TERMINAL:
         return cards.by_id(session, card_id), cards.acting(who, Party.STAFF)
+    if Scope.BINDINGS not in who.scopes:
+        raise insufficient(Scope.BINDINGS)
     card, party = cards.granted_as(session, card_id, who.id, at=deps.clock.now())
     return card, cards.acting(who, party)
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from ehc.binding import proofs
 from ehc.binding.proofs import AlreadyBound, NoSuchBinding
@@ -123,8 +123,8 @@ def change(
 ) -> PatientIdRow:
     """Follow a merge or a split of records at the hospital: the card goes on under the id `into`; the row of that.
 
-    Told twice is told once. Raises `NoSuchBinding`, `AlreadyBound` where `into` leads to somebody else's card, those of
-    `proofs.hold_active`, and `InvalidValue` at /into.
+    The card may be suspended or lost: else it would lead to a record that is no more, once it is active again. Told twice
+    is told once. Raises `NoSuchBinding`, `AlreadyBound` where `into` leads to somebody else's card, `InvalidValue` at /into.
     """
     institution_id = institution_of(caller)
     new = PatientNumber(old.id_type, into)
@@ -135,10 +135,12 @@ def change(
     if row is None:
         return _told_before(session, index, next_index)
     card = session.get_one(CardRow, row.card_serial)
-    proofs.hold_active(session, card)
+    proofs.hold(session, card)
     session.refresh(row, with_for_update=True)
-    if row.ended_at is not None or row.card_serial != card.serial:
+    if row.ended_at is not None:
         return _told_before(session, index, next_index)
+    if row.card_serial != card.serial:  # its card was joined to another at this moment
+        return change(session, how, old, into, caller=caller, secrets=secrets, now=now)
     row.ended_at, row.ended_for = now, _ENDED[how]
     session.flush()
     following = add(session, card, new, institution_id, next_index, source="change", secrets=secrets, now=now)
@@ -295,10 +297,13 @@ def _by_index(session: Session, index: bytes) -> PatientIdRow | None:
 
 
 def _told_before(session: Session, index: bytes, next_index: bytes) -> PatientIdRow:
-    """The row that an id was followed to already. Raises `NoSuchBinding`."""
-    following = _by_index(session, next_index)
-    if following is not None:
-        old = (PatientIdRow.number_index == index) & (PatientIdRow.replaced_by == following.id)
-        if session.scalar(select(PatientIdRow.id).where(old)) is not None:
-            return following
-    raise no_such_binding()
+    """The row that an id was followed to already, or that in whose place another stands by now. Raises `NoSuchBinding`."""
+    following = aliased(PatientIdRow)
+    told = (PatientIdRow.number_index == index) & (following.number_index == next_index)
+    wanted = select(following).join(PatientIdRow, PatientIdRow.replaced_by == following.id).where(told)
+    row = session.scalars(wanted.order_by(following.id.desc()).limit(1)).one_or_none()
+    while row is not None and row.ended_at is not None:
+        row = session.get(PatientIdRow, row.replaced_by) if row.replaced_by is not None else None
+    if row is None:
+        raise no_such_binding()
+    return row

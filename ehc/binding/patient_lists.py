@@ -18,15 +18,19 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from psycopg.errors import DeadlockDetected, LockNotAvailable, UniqueViolation
 from sqlalchemy import insert, select, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from ehc import audit
 from ehc.binding.patient_ids import ID_TYPES, PatientNumber
-from ehc.cards.binding_events import BindingEventRow, BindingKind
+from ehc.cards import binding_events
+from ehc.cards.binding_events import BindingKind, Changed
 from ehc.cards.bindings import number_place
 from ehc.cards.patient_id_models import PatientFaultRow, PatientIdRow, PatientImportRow, PatientReviewRow
 from ehc.cards.states import Party
+from ehc.cards.store import Acting
 from ehc.clock import local_day
 from ehc.core.documents import Document, read_document
 from ehc.core.ids import uuid7
@@ -41,6 +45,9 @@ from ehc.residents import store as residents
 
 COLUMNS = Columns(("patient_id", "patient_id_type", "name", "id_type", "id_number"), required=5)
 """The columns of a list, in whatever order. `patient_id_type` is outpatient or inpatient."""
+
+_ATTEMPTS = 5
+_LOST_A_RACE = (UniqueViolation, DeadlockDetected, LockNotAvailable)
 
 _NUMBER = re.compile(r"[0-9A-Za-z][0-9A-Za-z._/-]{0,63}", re.ASCII)
 
@@ -105,6 +112,7 @@ class _Held(NamedTuple):
     """As the document has it, sealed in `place`."""
     place: str
     serial: int
+    id: UUID
     active: bool
 
 
@@ -167,9 +175,7 @@ class PatientList:
             rows = list(records(piece.data, first_line=piece.first_line, encoding=self._encoding))
             patients, faults = _read(rows, len(header), cells_of, self._place.secrets(), self._institution_id,
                                      today=local_day(self._place.clock.now()))  # fmt: skip
-            with self._place.work() as session:
-                _Piece(session, run.id, self._institution_id, self._actor, self._place.secrets(),
-                       self._place.clock.now()).settle(piece, len(rows), patients, faults)  # fmt: skip
+            self._settle(run, piece, len(rows), patients, faults)
             self._teller.advance(len(piece.data), len(rows))
         now = self._place.clock.now()
         with self._place.patient_work() as session:
@@ -177,6 +183,27 @@ class PatientList:
             row.state, row.finished_at = "done", now
             facts = {name: getattr(row, name) for name in ("rows", "bound", "known", "review", "bad")}
             audit.record(session, "patient-ids.imported", actor=self._actor, subject=str(row.id), at=now, facts=facts)
+
+    def _settle(
+        self,
+        run: PatientImportRow,
+        piece: Piece,
+        rows: int,
+        patients: Sequence[_Patient],
+        faults: Mapping[int, tuple[str, str]],
+    ) -> None:
+        """Settle a piece; again where a window that binds at the same moment was first."""
+        for attempt in range(_ATTEMPTS):
+            secrets, now = self._place.secrets(), self._place.clock.now()
+            try:
+                with self._place.work() as session:
+                    settling = _Piece(session, run.id, self._institution_id, self._actor, secrets, now)
+                    settling.settle(piece, rows, patients, faults)
+            except DBAPIError as error:
+                if attempt + 1 == _ATTEMPTS or not isinstance(error.orig, _LOST_A_RACE):
+                    raise
+            else:
+                return
 
 
 @dataclass(frozen=True)
@@ -196,7 +223,7 @@ class _Piece:
         """Bind what matches exactly, put aside what does not, and move the counts on."""
         cards = self._cards(patients)
         taken, of_card = self._live(patients, cards)
-        bind: list[tuple[_Patient, int]] = []
+        bind: list[tuple[_Patient, _Held]] = []
         aside: list[tuple[_Patient, Why, int | None]] = []
         known = 0
         for patient in patients:
@@ -207,7 +234,7 @@ class _Piece:
             elif taken.get(patient.index) == card.serial:
                 known += 1
             else:
-                bind.append((patient, card.serial))
+                bind.append((patient, card))
                 taken[patient.index] = card.serial
                 of_card[card.serial, patient.number.id_type] = patient.index
         self._bind(bind)
@@ -224,7 +251,7 @@ class _Piece:
         """The cards that the documents lead to, held in the order of their serials until the piece is written."""
         found = text("""
             SELECT document.number_index, document.id AS document_id, document.name AS printed, resident.id, resident.name,
-                   card.serial, card.status = 'active' AS active
+                   card.serial, card.id AS card_id, card.status = 'active' AS active
             FROM identity_document AS document
             JOIN resident ON resident.id = document.resident_id
             JOIN card ON card.resident_id = resident.id AND card.kind = 'formal'
@@ -238,6 +265,7 @@ class _Piece:
                 row.printed or row.name,
                 residents.document_name_place(row.document_id) if row.printed else residents.name_place(row.id),
                 row.serial,
+                row.card_id,
                 row.active,
             )
             for row in rows
@@ -282,14 +310,14 @@ class _Piece:
             return Why.OTHER_ID
         return None
 
-    def _bind(self, bind: Sequence[tuple[_Patient, int]]) -> None:
-        rows, events = [], []
-        for patient, serial in bind:
+    def _bind(self, bind: Sequence[tuple[_Patient, _Held]]) -> None:
+        rows, changed = [], []
+        for patient, card in bind:
             row_id = uuid7(self.now)
             rows.append(
                 {
                     "id": row_id,
-                    "card_serial": serial,
+                    "card_serial": card.serial,
                     "institution_id": self.institution_id,
                     "id_type": patient.number.id_type,
                     "number": self._sealed("patient_id", row_id, patient.number.number),
@@ -299,22 +327,13 @@ class _Piece:
                     "bound_at": self.now,
                 }
             )
-            events.append(
-                {
-                    "id": uuid7(self.now),
-                    "card_serial": serial,
-                    "kind": BindingKind.PATIENT_ID,
-                    "binding_id": row_id,
-                    "action": "bound",
-                    "institution_id": self.institution_id,
-                    "party": Party.STAFF,
-                    "actor": self.actor,
-                    "at": self.now,
-                }
-            )
+            changed.append(Changed(card.serial, card.id, row_id))
         if rows:
             self.session.execute(insert(PatientIdRow), rows)
-            self.session.execute(insert(BindingEventRow), events)
+        binding_events.note_all(
+            self.session, BindingKind.PATIENT_ID, "bound", changed,
+            acting=Acting(self.actor, Party.STAFF), at=self.now, institution_id=self.institution_id,
+        )  # fmt: skip
 
     def _put_aside(self, aside: Sequence[tuple[_Patient, Why, int | None]]) -> None:
         rows: list[dict[str, Any]] = []

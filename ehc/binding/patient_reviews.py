@@ -3,6 +3,7 @@
 The list shows who waits and why, without names; one entry is opened to decide it, which is an act of its own in the audit log.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -43,11 +44,11 @@ class Shown:
     holder: str | None
 
 
-def waiting(session: Session, institution_id: UUID, *, most: int = 1000) -> list[PatientReviewRow]:
-    """The patients of an institution who wait for a person, the oldest first."""
+def waiting(session: Session, institution_id: UUID) -> Iterator[PatientReviewRow]:
+    """The patients of an institution who wait for a person, the oldest first: all of them, read bit by bit."""
     mine = (PatientReviewRow.institution_id == institution_id) & PatientReviewRow.decided_at.is_(None)
     in_order = select(PatientReviewRow).where(mine).order_by(PatientReviewRow.run_id, PatientReviewRow.line)
-    return list(session.scalars(in_order.limit(most)))
+    return iter(session.scalars(in_order.execution_options(yield_per=1000)))
 
 
 def show(session: Session, review_id: UUID, *, by: str, secrets: Secrets, now: datetime) -> Shown:
@@ -96,6 +97,19 @@ def bind(session: Session, review_id: UUID, *, by: str, secrets: Secrets, now: d
 def dismiss(session: Session, review_id: UUID, *, by: str, now: datetime) -> None:
     """Leave the patient id unbound; what was known of the patient goes. Raises `NoSuchBinding`."""
     _decide(session, _open(session, review_id), "dismissed", by=by, now=now)
+
+
+def dismiss_alike(session: Session, institution_id: UUID, reason: str, *, by: str, now: datetime) -> int:
+    """Dismiss up to 1,000 of those who wait at an institution for one reason; how many. Call until it returns 0.
+
+    Most who wait have no card here, and nobody can bind them: what the list told of them need not stay.
+    """
+    mine = (PatientReviewRow.institution_id == institution_id) & PatientReviewRow.decided_at.is_(None)
+    wanted = select(PatientReviewRow).where(mine, PatientReviewRow.reason == reason).order_by(PatientReviewRow.id)
+    rows = session.scalars(wanted.limit(1000).with_for_update(skip_locked=True)).all()
+    for row in rows:
+        _decide(session, row, "dismissed", by=by, now=now)
+    return len(rows)
 
 
 def _open(session: Session, review_id: UUID) -> PatientReviewRow:

@@ -157,12 +157,20 @@ def withdraw_loss(session: Session, card: CardRow, binding_id: UUID, *, shown: S
     return plastic_moves.move(session, card, _held(session, card, binding_id), WITHDRAW, shown=shown)
 
 
-def unbind(session: Session, card: CardRow, binding_id: UUID, *, shown: Shown) -> PlasticCardRow:
-    """Unbind a plastic card. Unbinding twice is once. Raises `NoSuchBinding` or `PlasticConflict`."""
+def unbind(
+    session: Session, card: CardRow, binding_id: UUID, *, shown: Shown, institution_id: UUID | None = None
+) -> PlasticCardRow:
+    """Unbind a plastic card; one that this institution numbers, where one is given: a wristband comes off at discharge.
+
+    Unbinding twice is once. Raises `NoSuchBinding` or `PlasticConflict`.
+    """
     row = _held(session, card, binding_id)
+    if institution_id is not None and row.institution_id != institution_id:
+        raise no_such_binding()
     if row.state == PlasticState.UNBOUND:
         return row
-    return plastic_moves.move(session, card, row, UNBIND, shown=shown, ended_for="holder")
+    ended_for = "holder" if institution_id is None else "institution"
+    return plastic_moves.move(session, card, row, UNBIND, shown=shown, ended_for=ended_for)
 
 
 def of_card(session: Session, card: CardRow, binding_id: UUID, *, institution_id: UUID | None = None) -> PlasticCardRow:
@@ -239,6 +247,11 @@ def _holding(session: Session, index: bytes) -> PlasticCardRow | None:
     return session.scalars(wanted).one_or_none()
 
 
+def _was_on(session: Session, card: CardRow, index: bytes) -> bool:
+    was = (PlasticCardRow.number_index == index) & (PlasticCardRow.card_serial == card.serial)
+    return session.scalar(select(PlasticCardRow.id).where(was).limit(1)) is not None
+
+
 def _add(
     session: Session, card: CardRow, kind: PlasticKind, number: str, index: bytes, *, desk: Desk
 ) -> PlasticCardRow:
@@ -258,8 +271,11 @@ def _add(
         bound_at=desk.now,
         state_changed_at=desk.now,
     )
-    if blacklist.replaced(session, bindings.listed_as(session, row, sealer=sealer)):
+    reason = blacklist.reason_of(session, bindings.listed_as(session, row, sealer=sealer), now=desk.now)
+    if reason == PlasticState.REPLACED:
         raise _already_bound()  # also where the row that was replaced has been erased
+    if reason == PlasticState.LOSS_TEMPORARY and not _was_on(session, card, index):
+        raise _already_bound()  # reported lost, then unbound: until its time it is nobody else's
     try:
         with session.begin_nested():
             session.add(row)
@@ -281,7 +297,7 @@ def _shown(desk: Desk) -> Shown:
 def _already_bound() -> AlreadyBound:
     return AlreadyBound(
         Text(
-            "该实体卡已绑定其他健康卡，或已被补换，请核对持卡人身份，或换一张卡。",
-            "This plastic card leads to another card, or was replaced. Check who holds it, or use another.",
+            "该实体卡已绑定其他健康卡、已挂失或已被补换，请核对持卡人身份，或换一张卡。",
+            "This plastic card leads to another card, was reported lost or replaced. Check who holds it, or use another.",
         )
     )

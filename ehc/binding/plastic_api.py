@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from flask import Blueprint, Response
@@ -23,7 +24,7 @@ from ehc.binding.plastic_schemas import (
     holder_of,
     plastic_out,
 )
-from ehc.callers import ClientKind, Scope
+from ehc.callers import ClientKind, Reach, Scope
 from ehc.cards.models import CardRow
 from ehc.cards.plastic_models import PlasticCardRow
 from ehc.core.plastic_kinds import plastic_kinds
@@ -68,20 +69,13 @@ def plastic_holder_blueprint(deps: PlasticDeps) -> Blueprint:
         "Take back a report of loss",
         answers={200: PlasticCardOut},
         scope=Scope.BINDINGS,
+        resident=Reach.OWN,
         idempotent=True,
         problems=(404, 409),
     )
     def post_loss_withdrawal(card_id: UUID, binding_id: UUID) -> Response:
         """Of one made by app, before it ends by itself. Takes no body."""
         return deps.base.once.run(lambda session: _moved(session, deps, card_id, binding_id, plastic.withdraw_loss))
-
-    @bp.delete(_ONE)
-    @operation("Unbind a plastic card", answers={200: PlasticCardOut}, scope=Scope.BINDINGS, problems=(404, 409))
-    def delete_plastic_card(card_id: UUID, binding_id: UUID) -> Response:
-        """It may be bound again. Twice is once; a card reported lost at a terminal is found first."""
-        with deps.base.work() as session:
-            answer = _moved(session, deps, card_id, binding_id, plastic.unbind)
-        return answer.response()
 
     return bp
 
@@ -97,18 +91,23 @@ def plastic_shared_blueprint(deps: PlasticDeps) -> Blueprint:
         query=PlasticQuery,
         answers={200: PlasticCardsOut},
         scope=Scope.BINDINGS,
+        resident=Reach.FAMILY,
         problems=(404, 409, 422),
     )
     def get_plastic_cards(card_id: UUID) -> Response:
         """An app of the holder sees all of them; a terminal those that its institution numbers, and more with a check."""
         asked, who, now = parsing.query(_QUERY), caller(), deps.base.clock.now()
+        if asked["past"] and who.kind is ClientKind.TERMINAL:
+            raise InvalidValue.at(
+                "/past", "unknown-member", Text("仅应用使用，请删去。", "For apps only. Leave it out.")
+            )
         with deps.base.work() as session:
             card, _ = seen_by(session, card_id, who, deps.base)
             if who.kind is ClientKind.TERMINAL:
                 check = asked["verification_id"]
                 rows = plastic.bound_at_institution(session, card, caller=who, verification_id=check, now=now)
             else:
-                rows = plastic.bound_to(session, card)
+                rows = plastic.history_of(session, card) if asked["past"] else plastic.bound_to(session, card)
             names = deps.base.institution_names(session, {row.institution_id for row in rows if row.institution_id})
         sealer = deps.base.secrets().sealer
         return Answer({"items": [plastic_out(row, names, sealer=sealer, now=now) for row in rows]}).response()
@@ -119,6 +118,7 @@ def plastic_shared_blueprint(deps: PlasticDeps) -> Blueprint:
         body=LossIn,
         answers={200: PlasticCardOut},
         scope=Scope.BINDINGS,
+        resident=Reach.GUARDIAN,
         idempotent=True,
         problems=(404, 409, 422),
     )
@@ -138,6 +138,25 @@ def plastic_shared_blueprint(deps: PlasticDeps) -> Blueprint:
             return _answer(session, deps, row)
 
         return deps.base.once.run(act)
+
+    @bp.delete(_ONE)
+    @operation(
+        "Unbind a plastic card",
+        answers={200: PlasticCardOut},
+        scope=Scope.BINDINGS,
+        resident=Reach.OWN,
+        problems=(404, 409),
+    )
+    def delete_plastic_card(card_id: UUID, binding_id: UUID) -> Response:
+        """By the holder's app, or by a terminal whose institution numbers it. Twice is once; it may be bound again.
+
+        A card reported lost at a terminal is found first.
+        """
+        whose = caller().institution_id if caller().kind is ClientKind.TERMINAL else None
+        unbind = partial(plastic.unbind, institution_id=whose)
+        with deps.base.work() as session:
+            answer = _moved(session, deps, card_id, binding_id, unbind)
+        return answer.response()
 
     return bp
 

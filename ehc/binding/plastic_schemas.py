@@ -11,7 +11,7 @@ from ehc.binding.plastic import HolderSays
 from ehc.binding.plastic_moves import state_of
 from ehc.cards.bindings import number_place
 from ehc.cards.plastic_models import PlasticCardRow
-from ehc.cards.plastic_states import PlasticState
+from ehc.cards.plastic_states import BOUND, PlasticState
 from ehc.core.masking import mask_number
 from ehc.core.plastic_kinds import plastic_kinds
 from ehc.crypto.sealed import Sealer
@@ -67,11 +67,19 @@ class FoundIn(Schema):
 
 
 class PlasticQuery(Schema):
-    """With a check a terminal sees more than its institution's own."""
+    """With a check a terminal sees more than its institution's own; an app sees what is over too where it asks."""
 
     verification_id = fields.UUID(
         load_default=None,
-        metadata={"description": "For terminals: with a check of this card here, also kinds numbered for all."},
+        metadata={
+            "description": "For terminals: with a check of this card here, also kinds numbered for all or by regions."
+        },
+    )
+    past = fields.Boolean(
+        load_default=False,
+        truthy={"true"},
+        falsy={"false"},
+        metadata={"description": "For apps: also those that are replaced, cancelled or unbound."},
     )
 
 
@@ -87,6 +95,8 @@ class PlasticCardOut(Schema):
     state = fields.String(required=True, validate=validate.OneOf(list(PlasticState)))
     until = fields.AwareDateTime(metadata={"description": "When a temporary loss ends by itself."})
     bound_at = fields.AwareDateTime(required=True)
+    ended_at = fields.AwareDateTime(metadata={"description": "When it was replaced, cancelled or unbound."})
+    replaced_by = fields.UUID(metadata={"description": "The binding that stands in the place of a replaced one."})
 
 
 class PlasticCardsOut(Schema):
@@ -113,4 +123,8 @@ def plastic_out(row: PlasticCardRow, names: Mapping[UUID, str], *, sealer: Seale
     }
     if state is PlasticState.LOSS_TEMPORARY and row.until is not None:
         out["until"] = instant(row.until)
+    if state not in BOUND:
+        out["ended_at"] = instant(row.state_changed_at)
+    if row.replaced_by is not None:
+        out["replaced_by"] = str(row.replaced_by)
     return out

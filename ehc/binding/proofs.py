@@ -85,9 +85,14 @@ def hold_active(session: Session, card: CardRow) -> None:
 
     Raises `HolderDeceased`, `CardSuspended` or `CardNotActive`.
     """
+    hold(session, card)
+    require_active(card)
+
+
+def hold(session: Session, card: CardRow) -> None:
+    """Hold a card until the transaction ends, and read it again: in whatever state it is."""
     session.execute(select(CardRow.serial).where(CardRow.serial == card.serial).with_for_update(key_share=True))
     session.refresh(card)
-    require_active(card)
 
 
 def require_active(card: CardRow) -> None:

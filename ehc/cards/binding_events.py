@@ -1,11 +1,13 @@
 """What happened to the bindings (绑定) of a card: one row for each change, written with it, for the holder and for webhooks."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Identity, Index, LargeBinary, Text
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Identity, Index, LargeBinary, Text, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from ehc import audit
@@ -54,12 +56,29 @@ class BindingEventRow(Base):
     """Why, in people's words; sealed."""
 
 
+_NOTE_ALL = text("""
+    INSERT INTO binding_event (id, card_serial, kind, binding_id, action, institution_id, party, actor, at)
+    SELECT id, card_serial, :kind, binding_id, :action, CAST(:institution AS uuid), :party, :actor, :at
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:serials AS bigint[]), CAST(:bindings AS uuid[]))
+        WITH ORDINALITY AS change (id, card_serial, binding_id, place)
+    ORDER BY place
+""")
+
+
 @dataclass(frozen=True)
 class Why:
     """People's words about a change, and what seals them."""
 
     words: str
     sealer: Sealer
+
+
+class Changed(NamedTuple):
+    """One of many bindings that changed, and its card."""
+
+    card_serial: int
+    card_id: UUID
+    binding_id: UUID
 
 
 def note(
@@ -90,8 +109,45 @@ def note(
             reason=why.sealer.seal(why.words, f"binding_event.reason:{event_id}") if why else None,
         )
     )
-    told = {"binding_id": str(binding_id), "binding_kind": kind, "action": action}
-    outbox.put(session, EventKind.BINDING_CHANGED, card.serial, told, at=at)
+    outbox.put(session, EventKind.BINDING_CHANGED, card.serial, _told(kind, binding_id, action), at=at)
     session.flush()
     facts = {"binding_id": str(binding_id), "party": acting.party}
     audit.record(session, f"card.{kind}-{action}", actor=acting.actor, subject=str(card.id), at=at, facts=facts)
+
+
+def note_all(
+    session: Session,
+    kind: BindingKind,
+    action: str,
+    changed: Iterable[Changed],
+    *,
+    acting: Acting,
+    at: datetime,
+    institution_id: UUID | None = None,
+) -> None:
+    """Write one change of many bindings as `note` does, in a statement for each place that it goes to."""
+    changed = list(changed)
+    if not changed:
+        return
+    values = {
+        "ids": [uuid7(at) for _ in changed],
+        "serials": [one.card_serial for one in changed],
+        "bindings": [one.binding_id for one in changed],
+    }
+    alike = {
+        "kind": kind,
+        "action": action,
+        "institution": institution_id,
+        "party": acting.party,
+        "actor": acting.actor,
+    }
+    session.execute(_NOTE_ALL, values | alike | {"at": at})
+    told = [(one.card_serial, _told(kind, one.binding_id, action)) for one in changed]
+    outbox.put_all(session, EventKind.BINDING_CHANGED, told, at=at)
+    name, facts = f"card.{kind}-{action}", {"party": acting.party}
+    acts = [audit.Act(name, str(one.card_id), facts | {"binding_id": str(one.binding_id)}) for one in changed]
+    audit.record_all(session, acts, actor=acting.actor, at=at)
+
+
+def _told(kind: BindingKind, binding_id: UUID, action: str) -> dict[str, str]:
+    return {"binding_id": str(binding_id), "binding_kind": kind, "action": action}

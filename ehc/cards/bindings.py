@@ -7,7 +7,7 @@ other rooms, so it is here, below them.
 from collections.abc import Collection
 from datetime import datetime
 from secrets import token_bytes
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import select, text, update
@@ -119,8 +119,9 @@ def hand_over(session: Session, other: CardRow, card: CardRow, *, acting: Acting
             institution_id=plastic.institution_id,
         )
     for account in _held_accounts(session, other):
-        end_account(session, account, why="joined", at=at)  # the bank agreed with the holder of the other document
-        events.note(session, card, BindingKind.BANK_ACCOUNT, account.id, "ended", acting=acting, at=at)
+        if account.state != "ending":  # the bank agreed with the holder of the other document
+            end_account(session, account, why="joined", at=at)
+            events.note(session, card, BindingKind.BANK_ACCOUNT, account.id, "ended", acting=acting, at=at)
 
 
 def put_on_blacklist(
@@ -135,6 +136,27 @@ def listed_as(session: Session, plastic: PlasticCardRow, *, sealer: Sealer) -> b
     """What stands for a plastic card on the blacklist."""
     number = sealer.unseal(plastic.number, number_place("plastic_card", plastic.id))
     return blacklist.number_hash(plastic.kind, institution_code(session, plastic.institution_id), number)
+
+
+class Everything(NamedTuple):
+    """All that is or was bound to some cards, opened, the oldest first. Personal data."""
+
+    plastic: list[tuple[PlasticCardRow, str]]
+    patient_ids: list[tuple[PatientIdRow, str]]
+    accounts: list[BankAccountRow]
+
+
+def everything(session: Session, serials: Collection[int], *, sealer: Sealer) -> Everything:
+    """What a person may see of their own about bindings. Raises `SealBroken`."""
+
+    def opened(table: str, model: Any) -> list[tuple[Any, str]]:
+        rows = session.scalars(select(model).where(model.card_serial.in_(serials)).order_by(model.id))
+        return [(row, sealer.unseal(row.number, number_place(table, row.id))) for row in rows]
+
+    accounts = select(BankAccountRow).where(BankAccountRow.card_serial.in_(serials)).order_by(BankAccountRow.id)
+    return Everything(
+        opened("plastic_card", PlasticCardRow), opened("patient_id", PatientIdRow), list(session.scalars(accounts))
+    )
 
 
 def forget(session: Session, serials: Collection[int], *, sealer: Sealer) -> None:

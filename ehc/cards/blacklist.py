@@ -15,7 +15,6 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from ehc.cards.plastic_models import BlacklistRow
-from ehc.cards.plastic_states import PlasticState
 
 _UNNUMBERED = text("SELECT EXISTS (SELECT FROM plastic_blacklist WHERE seq IS NULL)")
 _LOCK_HEAD = text("""
@@ -66,10 +65,10 @@ def put(
     session.execute(row.on_conflict_do_update(index_elements=[BlacklistRow.number_hash], set_=values))
 
 
-def replaced(session: Session, hashed: bytes) -> bool:
-    """Whether a card is on the list for ever, since another stands in its place."""
-    on_it = (BlacklistRow.number_hash == hashed) & (BlacklistRow.reason == PlasticState.REPLACED)
-    return session.scalar(select(BlacklistRow.seq.is_(None)).where(on_it)) is not None
+def reason_of(session: Session, hashed: bytes, *, now: datetime) -> str | None:
+    """For what a card is on the list now; None for one that is not, or whose time is over."""
+    counts = BlacklistRow.until.is_(None) | (BlacklistRow.until > now)
+    return session.scalar(select(BlacklistRow.reason).where(BlacklistRow.number_hash == hashed, counts))
 
 
 def drop_run_out(session: Session, *, now: datetime) -> int:
@@ -87,6 +86,21 @@ def number_changes(session: Session) -> None:
     if session.execute(_UNNUMBERED).scalar_one():
         head = session.execute(_LOCK_HEAD).scalar_one()
         session.execute(_NUMBER, {"head": head})
+
+
+def tell_anew(session: Session, *, now: datetime) -> int:
+    """Have every entry told to every terminal once more, behind any number ever given; how many.
+
+    For a database that was restored to an earlier point: numbers that were given after it would be given again, and a terminal
+    that has them would pass over what they stand for now.
+    """
+    head = session.execute(_LOCK_HEAD).scalar_one()
+    beyond = max(
+        head, int(now.timestamp() * 1000)
+    )  # more than a change in each millisecond were needed to have come so far
+    session.execute(text("UPDATE plastic_blacklist_head SET seq = :beyond"), {"beyond": beyond})
+    every = update(BlacklistRow).values(seq=None).returning(BlacklistRow.kind)
+    return len(session.execute(every.execution_options(synchronize_session=False)).all())
 
 
 def page(session: Session, since: int, *, limit: int) -> Page:

@@ -65,8 +65,11 @@ class Acting:
 
 
 def acting(caller: Caller, party: Party = Party.RESIDENT) -> Acting:
-    """A client of the service, acting in a part."""
-    return Acting(f"{caller.kind}:{caller.id}", party)
+    """A client of the service, acting in a part: `app:<id>`, and `app:<id>/resident:<identity>` with a resident's token."""
+    who = f"{caller.kind}:{caller.id}"
+    if caller.resident is not None:
+        who += f"/resident:{caller.resident.identity_id}"
+    return Acting(who, party)
 
 
 def granted(session: Session, card_id: UUID, client_id: UUID, *, at: datetime) -> CardRow:

@@ -18,6 +18,7 @@ from ehc.commands.imports import export_people, import_people
 from ehc.commands.institutions import institutions
 from ehc.commands.jobs import jobs
 from ehc.commands.keys import keys
+from ehc.commands.sessions import sessions
 from ehc.commands.staff import staff
 from ehc.commands.terminals import terminals
 from ehc.commands.usage import usage
@@ -47,6 +48,7 @@ for command in (
     institutions,
     jobs,
     keys,
+    sessions,
     staff,
     terminals,
     usage,

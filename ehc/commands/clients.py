@@ -9,7 +9,7 @@ from ehc.callers import Scope
 from ehc.commands.context import Deployment, deployment
 
 _USUAL_SCOPES = [str(scope) for scope in (Scope.CARDS, Scope.CODES)]
-_APP_SCOPES = [*_USUAL_SCOPES, str(Scope.BATCH)]
+_APP_SCOPES = [*_USUAL_SCOPES, str(Scope.BATCH), str(Scope.BINDINGS)]
 
 
 @click.group()

@@ -7,12 +7,12 @@ from functools import partial
 import click
 import flask_migrate
 
-from ehc.access.staff_upkeep import PURGES as STAFF_PURGES
 from ehc.app import create_app, database
 from ehc.clock import local_day
 from ehc.commands import roles
 from ehc.commands.context import Deployment, deployment
 from ehc.db import until_none
+from ehc.edge.upkeep import PURGES
 from ehc.verify.partitions import ensure_partitions, purge_spent_codes
 from ehc.web.idempotency import purge_keys
 
@@ -67,7 +67,7 @@ def partitions(place: Deployment) -> None:
 @db.command()
 @deployment
 def purge(place: Deployment) -> None:
-    """Forget spent codes that no clock accepts any more, and idempotency keys older than 24 hours."""
+    """Forget what has had its time: spent codes and assertions, enrolments, tries, idempotency keys, events, uploads."""
     codes, keys = purge_old(place)
     click.echo(f"codes {codes}, idempotency keys {keys}")
 
@@ -106,8 +106,5 @@ def make_partitions(place: Deployment) -> list[str]:
 def purge_old(place: Deployment) -> tuple[int, int]:
     """Forget what has had its time; returns how many codes and how many keys."""
     now = place.clock.now()
-    for forget in STAFF_PURGES:
-        until_none(place.work, partial(forget, now=now))
-    return until_none(place.work, partial(purge_spent_codes, now=now)), until_none(
-        place.work, partial(purge_keys, now=now)
-    )
+    forgotten = {forget: until_none(place.work, partial(forget, now=now)) for forget in PURGES}
+    return forgotten[purge_spent_codes], forgotten[purge_keys]

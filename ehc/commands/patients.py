@@ -2,6 +2,7 @@
 
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -9,8 +10,9 @@ import click
 
 from ehc.access import clients
 from ehc.binding import patient_lists, patient_reviews
-from ehc.binding.patient_lists import PatientList
+from ehc.binding.patient_lists import PatientList, Why
 from ehc.commands.context import Deployment, deployment
+from ehc.db import until_none
 from ehc.files.pieces import ENCODINGS
 from ehc.files.progress import Progress
 from ehc.keystore import secret_keys
@@ -92,3 +94,19 @@ def decide(deployed: Deployment, review_id: UUID, *, bind: bool, staff: str) -> 
         else:
             patient_reviews.dismiss(session, review_id, by=by, now=now)
     click.echo("bound" if bind else "dismissed")
+
+
+@patients.command()
+@click.argument("institution")
+@click.option("--reason", required=True, type=click.Choice([str(why) for why in Why]), help="Those who wait for this.")
+@_STAFF
+@deployment
+def dismiss(deployed: Deployment, institution: str, *, reason: str, staff: str) -> None:
+    """Dismiss everybody who waits at an institution for one reason; what was known of them is erased."""
+    with deployed.work() as session:
+        owner = clients.institution(session, institution).id
+    step = partial(
+        patient_reviews.dismiss_alike,
+        institution_id=owner, reason=reason, by=f"staff:{staff}", now=deployed.clock.now(),
+    )  # fmt: skip
+    click.echo(f"{until_none(deployed.work, step)} dismissed")

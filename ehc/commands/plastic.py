@@ -4,9 +4,10 @@ from uuid import UUID
 
 import click
 
+from ehc import audit
 from ehc.binding import plastic, plastic_moves
 from ehc.binding.plastic_moves import Shown, state_of
-from ehc.cards import store
+from ehc.cards import blacklist, store
 from ehc.cards.binding_events import Why
 from ehc.cards.bindings import number_place
 from ehc.cards.plastic_states import CONFIRM_LOSS, END, FIND, PlasticMove
@@ -39,6 +40,19 @@ def list_plastic(place: Deployment, card_id: UUID) -> None:
         for row in plastic.history_of(session, card):
             number = mask_number(sealer.unseal(row.number, number_place("plastic_card", row.id)))
             click.echo(f"{row.id} {row.kind} {state_of(row, now)} {row.state_changed_at:%Y-%m-%dT%H:%M:%SZ} {number}")
+
+
+@plastic_cards.command()
+@click.option("--by", "staff", required=True, help="Staff number.")
+@deployment
+def relist(place: Deployment, staff: str) -> None:
+    """Have the whole blacklist told to all terminals anew: after the database was restored to an earlier point."""
+    now = place.clock.now()
+    with place.work() as session:
+        count = blacklist.tell_anew(session, now=now)
+        facts = {"entries": count}
+        audit.record(session, "blacklist.told-anew", actor=f"staff:{staff}", subject="blacklist", at=now, facts=facts)
+    click.echo(f"{count} entries")
 
 
 def _add_move(name: str, how: PlasticMove, about: str) -> None:

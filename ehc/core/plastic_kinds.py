@@ -23,7 +23,8 @@ class PlasticKind:
     """One kind of plastic card.
 
     `form` is a regular expression for the whole number, `form_text` the same for people. `by_institution`: every
-    institution numbers its own. `temporary`: may lead to the card of somebody whom nobody can name yet.
+    institution numbers its own; `by_region`: every region does, and its code and a hyphen stand before the number.
+    `temporary`: may lead to the card of somebody whom nobody can name yet.
     """
 
     code: str
@@ -32,6 +33,7 @@ class PlasticKind:
     form_text: Text
     upper: bool
     by_institution: bool
+    by_region: bool
     temporary: bool
     reading: str
 
@@ -42,7 +44,8 @@ class PlasticKind:
         """
         number = text.strip(" ")
         number = number.upper() if self.upper else number
-        return None if not self.form.fullmatch(number) or _is_citizen_number(number) else number
+        own = number.partition("-")[2] if self.by_region else number
+        return None if not self.form.fullmatch(number) or _is_citizen_number(own) else number
 
 
 @cache
@@ -59,7 +62,8 @@ def _kind(row: Mapping[str, str]) -> PlasticKind:
         form=re.compile(row["form"], re.ASCII),
         form_text=Text(row["form_zh"], row["form_en"]),
         upper={"upper": True, "keep": False}[row["letters"]],
-        by_institution={"institution": True, "all": False}[row["numbered_by"]],
+        by_institution={"institution": True, "region": False, "all": False}[row["numbered_by"]],
+        by_region=row["numbered_by"] == "region",
         temporary={"yes": True, "no": False}[row["temporary"]],
         reading=row["reading"],
     )

@@ -38,8 +38,8 @@ def run() -> None:
     require_free(host, number)
     VAR.mkdir(exist_ok=True)
     _say("启动 PostgreSQL、Redis、外部系统模拟器 · starting the servers, and the SIMULATORS of outside parties")
-    with running(VAR) as servers, _outside_parties() as outside:
-        env = environment(servers, VAR) | outside
+    with running(VAR) as servers, _outside_parties() as simulators:
+        env = environment(servers, VAR) | (simulators.environment() if simulators is not None else {})
         os.environ.update(env)
         place = Deployment()
         _say("升级数据表、准备密钥和示范数据 · tables, keys, demo region")
@@ -57,6 +57,7 @@ def run() -> None:
             clock=SystemClock(),
             secrets=lambda session: secret_keys.load(session, place.kek),
             tls_url=secure.url if secure else None,
+            simulators=simulators,
         )
         with ExitStack() as stack:
             stack.callback(_say, "已停止 · stopped")
@@ -70,24 +71,26 @@ def run() -> None:
             _say("办卡、出码、验码 · one card, one code, two scanners\n")
             _table(main_job.run(demo))
             _invite(server.url, servers, time.monotonic() - began)
-            if outside:
-                _say(f"短信看这里 · one-time codes arrive at {outside['EHC_SMS_URL']}/simulator/messages")
-                _say(f"银行验证码看这里 · the bank's codes are at {outside['EHC_BANK_URL']}/simulator/bank/codes")
+            if simulators is not None:
+                _say(f"短信看这里 · one-time codes arrive at {simulators.url}/simulator/messages")
+                _say(f"银行验证码看这里 · the bank's codes are at {simulators.url}/simulator/bank/codes")
+                _say("小程序登录凭证见 var/demo.json 的 log_in · where log-in codes come from: log_in in var/demo.json")
             if secure is not None:
                 _say(f"HTTPS 入口 · the same over HTTPS at {secure.url}, for who trusts {VAR / 'tls' / 'ca.pem'}")
             _watch(*([server, secure] if secure else [server]), worker=worker)
 
 
 @contextmanager
-def _outside_parties() -> Iterator[dict[str, str]]:
-    """Settings that lead to simulators of the outside parties, unless the environment names real ones."""
-    if {"EHC_AUTHORITY_URL", "EHC_SMS_URL", "EHC_BANK_URL", "EHC_CARD_READER_URL"} & os.environ.keys():
-        yield {}
+def _outside_parties() -> Iterator[Simulators | None]:
+    """Simulators of the outside parties, unless the environment names a real one."""
+    parties = ("AUTHORITY", "SMS", "BANK", "CARD_READER", "WECHAT", "ALIPAY")
+    if {f"EHC_{party}_URL" for party in parties} & os.environ.keys():
+        yield None
         return
     simulators = Simulators(VAR / "simulators")
     simulators.start()
     try:
-        yield simulators.environment()
+        yield simulators
     finally:
         simulators.stop()
 

@@ -17,6 +17,9 @@ from ehc.clock import Clock
 from ehc.db import UnitOfWork
 from ehc.dev import gateways
 from ehc.dev.administrators import administrators
+from ehc.dev.simulators.launcher import Simulators
+from ehc.keystore import platforms
+from ehc.keystore.platforms import AlipayCredentials, WechatCredentials
 from ehc.keystore.secret_keys import Secrets
 
 HOSPITALS = {"HA": ("43713001911010511A1001", "示范市第一人民医院"), "HB": ("43713002711010511A2101", "示范市中医医院")}
@@ -37,11 +40,13 @@ def prepare(
     base_url: str,
     clock: Clock,
     secrets: Callable[[Session], Secrets] | None = None,
+    simulators: Simulators | None = None,
     tls_url: str | None = None,
 ) -> dict[str, Any]:
     """The demo's credentials, made where they are missing, and written to `file` for its owner alone.
 
-    With `secrets` also those of three administrators, and of the gateways. `tls_url` is where those are served over HTTPS.
+    With `secrets` also those of three administrators and of the gateways, and, with `simulators`, of the app at the platforms
+    simulated there. `tls_url` is where the gateways are served over HTTPS.
     """
     kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     code, name = HOSPITALS["HA"]
@@ -56,8 +61,27 @@ def prepare(
     if secrets is not None:
         demo |= administrators(work, kept, clock=clock, secrets=secrets)
         demo |= gateways.accounts(work, kept, homes, base_url=base_url, tls_url=tls_url, clock=clock, secrets=secrets)
+    if secrets is not None and simulators is not None:
+        demo["log_in"] = _platforms(work, demo["app"]["client_id"], simulators, clock=clock, secrets=secrets)
     _write_private(file, json.dumps(demo, ensure_ascii=False, indent=2) + "\n")
     return demo
+
+
+def _platforms(
+    work: UnitOfWork, client_id: str, simulators: Simulators, *, clock: Clock, secrets: Callable[[Session], Secrets]
+) -> dict[str, str]:
+    """Set the app up at the simulated platforms; where log-in codes come from: `POST` there `{"person": "any-name"}`."""
+    known = simulators.mini_program.credentials
+    with work() as session:
+        app, sealer = clients.named(session, client_id), secrets(session).sealer
+        for given in (WechatCredentials(**known["wechat"]), AlipayCredentials(**known["alipay"])):
+            platforms.put(session, app.id, given, sealer=sealer, actor="operator", demo=True, now=clock.now())
+    codes = {f"{name}_codes": f"{simulators.url}/simulator/{name}/codes" for name in known}
+    return (
+        {f"{name}_appid": told["appid"] for name, told in known.items()}
+        | codes
+        | {"sms_messages": f"{simulators.url}/simulator/messages"}
+    )
 
 
 def _institution(session: Session, code: str, name: str, *, clock: Clock) -> InstitutionRow:

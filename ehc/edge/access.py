@@ -15,6 +15,7 @@ from ehc.access import (
     institution_api,
     institution_import_api,
     institution_public_api,
+    platform_api,
     roles,
     staff_api,
     staff_login_api,
@@ -26,10 +27,10 @@ from ehc.access import (
     webhook_admin_api,
     webhook_api,
 )
-from ehc.access.explaining import entitled
 from ehc.access.log_ins import Desk as LogInDesk
 from ehc.access.passkeys import Site
 from ehc.access.passwords import Hasher
+from ehc.access.staff_acts import entitled
 from ehc.access.staff_deps import StaffDeps
 from ehc.access.webhook_tasks import poster
 from ehc.approvals.desk import Desk
@@ -57,15 +58,20 @@ STATUSES: dict[type[EhcError], int] = {
 
 def blueprints(parts: Parts) -> Iterator[Blueprint]:
     """Every blueprint of the room."""
-    keys, gate = parts.keys, parts.gate
-    tokens = token_api.AccessDeps(parts.work, parts.clock, keys.token_signers, parts.names, gate.admit)
+    keys = parts.keys
+    tokens = token_api.AccessDeps(parts.work, parts.clock, keys.token_signers, parts.names, parts.gate.admit)
     yield token_api.blueprint(tokens)
     yield from _institutions(parts)
-    yield app_api.apps_blueprint(parts.admin, gate.address)
+    yield app_api.apps_blueprint(parts.admin)
+    platforms = platform_api.PlatformDeps(parts.admin, demo=parts.settings.demo)
+    yield platform_api.app_platforms_blueprint(platforms)
+    yield platform_api.resident_sessions_blueprint(platforms)
     yield from _terminals(parts)
     yield from _staff(parts)
     yield from _two_people(parts)
-    hooks = webhook_api.WebhookDeps(parts.work, parts.clock, keys.sealer, poster(parts.settings), parts.authenticate)
+    hooks = webhook_api.WebhookDeps(
+        parts.admin.work, parts.clock, keys.sealer, poster(parts.settings), parts.authenticate
+    )
     yield webhook_api.webhooks_blueprint(hooks)
     yield webhook_admin_api.admin_webhooks_blueprint(parts.admin)
     yield usage_api.usage_blueprint(parts.admin)
@@ -93,7 +99,7 @@ def _staff(parts: Parts) -> Iterator[Blueprint]:
     """Log-in of the staff, their accounts, and what the audit administrator reads."""
     settings = parts.settings
     desk = LogInDesk(
-        parts.work,
+        parts.admin.work,
         parts.keys.secrets.get,
         parts.clock,
         Hasher(),

@@ -56,7 +56,7 @@ def blueprints(parts: Parts) -> Iterator[Blueprint]:
         Calls(parts.work, parts.clock),
         Door(parts.gate),
     )
-    yield gateways_blueprint(parts.admin, parts.gate.address)
+    yield gateways_blueprint(parts.admin)
     yield from _open_platform(shared)
     yield from _provincial(shared)
 

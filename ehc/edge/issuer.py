@@ -8,14 +8,15 @@ from ehc.access.clients import institution_names
 from ehc.edge.parts import Parts
 from ehc.errors import EhcError
 from ehc.issuer import api as issuer_api
-from ehc.issuer import code_api, family_api, phone_api, rights_api
+from ehc.issuer import code_api, family_api, phone_api, rights_api, session_api
 from ehc.issuer.batch import api as batch_api
 from ehc.issuer.codes import CodeDesk
 from ehc.issuer.deps import IssuerDeps
 from ehc.issuer.limits import IssueLimit
+from ehc.issuer.log_ins import LogInDesk
 from ehc.issuer.national_codes import NationalDesk
 from ehc.issuer.registry import registry_of
-from ehc.parties import identity_authority, sms_gateway
+from ehc.parties import alipay, identity_authority, sms_gateway, wechat
 from ehc.verify.history import checks_of
 from ehc.web.auth import in_sandbox
 
@@ -26,6 +27,7 @@ STATUSES: dict[type[EhcError], int] = {
     **phone_api.STATUSES,
     **family_api.STATUSES,
     **rights_api.STATUSES,
+    **session_api.STATUSES,
 }
 
 
@@ -42,6 +44,13 @@ def blueprints(parts: Parts) -> Iterator[Blueprint]:
     )
     yield family_api.family_blueprint(deps)
     yield rights_api.rights_blueprint(rights_api.RightsDeps(deps, checks_of, institution_names))
+    yield session_api.sessions_blueprint(session_api.SessionDeps(deps, _desk(parts), parts.gate.address))
+
+
+def _desk(parts: Parts) -> LogInDesk:
+    settings, clock = parts.settings, parts.clock
+    to_wechat, to_alipay = wechat(settings), alipay(settings, clock)
+    return LogInDesk(parts.work, parts.keys.secrets.get, clock, to_wechat, to_alipay, demo=settings.demo)
 
 
 def issuer_deps(parts: Parts) -> IssuerDeps:

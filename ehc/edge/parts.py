@@ -1,15 +1,19 @@
 """What every room is handed: transactions, keys, a clock, and how its callers are known."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
-from flask import Flask
+from flask import Flask, g
 from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
+from ehc import audit
 from ehc.access import staff_sessions
 from ehc.access.staff_session_api import AdminDeps
 from ehc.access.tokens import Names, Tokens
+from ehc.audit.sources import source_index, source_name
 from ehc.clock import Clock
 from ehc.crypto.wrapping import KeyEncryptingKey
 from ehc.db import UnitOfWork
@@ -40,6 +44,7 @@ class Parts:
     authenticate: Authenticate
     once: Once
     admin: AdminDeps
+    """Its transactions tell the audit log from where the request came."""
     _made: dict[Callable[["Parts"], Any], Any] = field(default_factory=dict, repr=False, compare=False)
 
     def shared(self, make: "Callable[[Parts], Made]") -> Made:
@@ -65,9 +70,24 @@ def parts_of(
     gate = Gate(Rates(redis), _limits(settings), trusted=settings.trusted_proxies, clock=clock)
     gate.install(app)
     once = Once(work, keys.secrets.get, clock)
-    admin = AdminDeps(work, once, clock, keys.sealer, staff_sessions.authenticator(work, clock))
+    told = _telling(work, lambda: source_name(source_index(keys.secrets.get().blind_index, gate.address() or "")))
+    known = staff_sessions.authenticator(work, clock, demo=settings.demo)
+    admin = AdminDeps(told, Once(told, keys.secrets.get, clock), clock, keys.sealer, known)
     authenticate = gate.before(tokens.authenticate)
     return Parts(settings, engine, work, clock, kek, keys, redis, names, gate, authenticate, once, admin)
+
+
+def _telling(work: UnitOfWork, source: Callable[[], str]) -> UnitOfWork:
+    """Transactions whose acts tell the audit log from where the request came, as a keyed hash, and its id."""
+
+    @contextmanager
+    def telling() -> Iterator[Session]:
+        where = source()  # before the transaction: it may read keys in one of its own
+        with work() as session:
+            audit.coming_from(session, where, g.request_id)
+            yield session
+
+    return telling
 
 
 def _limits(settings: Settings) -> Limits:

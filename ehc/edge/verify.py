@@ -14,6 +14,9 @@ from ehc.verify import api as verify_api
 from ehc.verify.journal import Journal
 from ehc.verify.service import Tools
 
+_REREAD_SECONDS = 5.0
+"""Half of `TAKES_EFFECT`: while one thread reads the table anew, which takes a while, the others answer by the old one."""
+
 
 def blueprints(parts: Parts) -> Iterator[Blueprint]:
     """Every blueprint of the room."""
@@ -24,7 +27,7 @@ def blueprints(parts: Parts) -> Iterator[Blueprint]:
 
 def verify_deps(parts: Parts) -> verify_api.VerifyDeps:
     """What the room is handed."""
-    keys, rules = parts.keys, Refreshed(lambda: _rules(parts.work))
+    keys, rules = parts.keys, Refreshed(lambda: _rules(parts.work), every=_REREAD_SECONDS)
     return verify_api.VerifyDeps(
         work=parts.work,
         once=parts.once,

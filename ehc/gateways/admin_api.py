@@ -40,7 +40,6 @@ from ehc.gateways.kinds import GatewayKind, PlaceKind
 from ehc.web import parsing
 from ehc.web.answers import Answer
 from ehc.web.auth import require, staff_only
-from ehc.web.gate import FromWhere
 from ehc.web.openapi import operation
 from ehc.web.paging import cursor
 from ehc.web.versions import etag, if_match
@@ -57,16 +56,16 @@ _NO_STORE = {"Cache-Control": "no-store"}
 _ONE = "/<uuid:account_id>"
 
 
-def gateways_blueprint(deps: AdminDeps, from_where: FromWhere) -> Blueprint:
+def gateways_blueprint(deps: AdminDeps) -> Blueprint:
     """Accounts of the gateways, for the staff."""
     bp = Blueprint("gateways", __name__, url_prefix="/v1/admin/gateways")
     bp.before_request(staff_only(deps.authenticate_staff))
     _add_reading(bp, deps)
     _add_log(bp, deps)
-    _add_making(bp, deps, from_where)
-    _add_states(bp, deps, from_where)
-    _add_secrets(bp, deps, from_where)
-    _add_places(bp, deps, from_where)
+    _add_making(bp, deps)
+    _add_states(bp, deps)
+    _add_secrets(bp, deps)
+    _add_places(bp, deps)
     return bp
 
 
@@ -159,7 +158,7 @@ def _add_log(bp: Blueprint, deps: AdminDeps) -> None:
         return told(reading.require_whole(require(Right.GATEWAYS_READ).branch))
 
 
-def _add_making(bp: Blueprint, deps: AdminDeps, from_where: FromWhere) -> None:
+def _add_making(bp: Blueprint, deps: AdminDeps) -> None:
     @bp.post("")
     @operation(
         "Add an account of a gateway to an app",
@@ -180,7 +179,7 @@ def _add_making(bp: Blueprint, deps: AdminDeps, from_where: FromWhere) -> None:
                 session,
                 GatewayKind(wanted["kind"]),
                 wanted["app_id"],
-                by=_by(who, from_where),
+                by=By(who.actor),
                 now=now,
                 name=wanted.get("name"),
                 settings=settings,
@@ -204,17 +203,17 @@ def _add_making(bp: Blueprint, deps: AdminDeps, from_where: FromWhere) -> None:
         who, wanted = require(Right.GATEWAYS_WRITE), parsing.body(_CHANGE)
         version, now = if_match(), deps.clock.now()
         with deps.work() as session:
-            by = _by(who, from_where)
+            by = By(who.actor)
             provisioning.change(session, account_id, wanted, version=version, by=by, now=now)
             answer = _whole(session, Branch(), account_id, now)
         return answer.response()
 
 
-def _add_states(bp: Blueprint, deps: AdminDeps, from_where: FromWhere) -> None:
+def _add_states(bp: Blueprint, deps: AdminDeps) -> None:
     def moved(account_id: UUID, move: Any, who: Staff) -> Response:
         reason, now = parsing.body(_REASON)["reason"], deps.clock.now()
         with deps.work() as session:
-            move(session, account_id, reason=reason, by=_by(who, from_where), now=now)
+            move(session, account_id, reason=reason, by=By(who.actor), now=now)
             answer = _whole(session, Branch(), account_id, now)
         return answer.response()
 
@@ -242,7 +241,7 @@ def _add_states(bp: Blueprint, deps: AdminDeps, from_where: FromWhere) -> None:
         return moved(account_id, provisioning.resume, require(Right.GATEWAYS_WRITE, fresh=True))
 
 
-def _add_secrets(bp: Blueprint, deps: AdminDeps, from_where: FromWhere) -> None:
+def _add_secrets(bp: Blueprint, deps: AdminDeps) -> None:
     @bp.post(f"{_ONE}/secrets")
     @operation(
         "Add a secret to an account of a gateway; tells it, once",
@@ -258,7 +257,7 @@ def _add_secrets(bp: Blueprint, deps: AdminDeps, from_where: FromWhere) -> None:
         if ends_at is not None and ends_at <= now:
             raise InvalidValue.at("/ends_at", "past", Text("须晚于当前时间。", "A time that is still to come."))
         with deps.work() as session:
-            by = _by(who, from_where)
+            by = By(who.actor)
             made = provisioning.add_secret(session, account_id, sealer=deps.sealer(), by=by, now=now, ends_at=ends_at)
             row = provisioning.one(session, account_id)
         return Answer(new_secret_out(row, made.id, made.secret, ends_at), 201, _NO_STORE).response()
@@ -267,13 +266,13 @@ def _add_secrets(bp: Blueprint, deps: AdminDeps, from_where: FromWhere) -> None:
     @operation("End a secret of an account", answers={204: None}, right=Right.GATEWAYS_WRITE, problems=(404,))
     def delete_gateway_secret(account_id: UUID, secret_id: UUID) -> Response:
         """It counts no more within ten seconds; nor do tokens of the open platform: their calls are signed with it."""
-        by, now = _by(require(Right.GATEWAYS_WRITE), from_where), deps.clock.now()
+        by, now = By(require(Right.GATEWAYS_WRITE).actor), deps.clock.now()
         with deps.work() as session:
             provisioning.end_secret(session, account_id, secret_id, by=by, now=now)
         return Response(status=204)
 
 
-def _add_places(bp: Blueprint, deps: AdminDeps, from_where: FromWhere) -> None:
+def _add_places(bp: Blueprint, deps: AdminDeps) -> None:
     @bp.post(f"{_ONE}/places")
     @operation(
         "Let an account call with a code",
@@ -294,7 +293,7 @@ def _add_places(bp: Blueprint, deps: AdminDeps, from_where: FromWhere) -> None:
                 PlaceKind(wanted["kind"]),
                 wanted["code"],
                 wanted.get("institution_id"),
-                by=_by(who, from_where),
+                by=By(who.actor),
                 now=deps.clock.now(),
             )
             return Answer(place_out(row), 201)
@@ -305,14 +304,10 @@ def _add_places(bp: Blueprint, deps: AdminDeps, from_where: FromWhere) -> None:
     @operation("Take a code from an account", answers={204: None}, right=Right.GATEWAYS_WRITE, problems=(404,))
     def delete_gateway_place(account_id: UUID, place_id: UUID) -> Response:
         """Calls with it are refused within ten seconds."""
-        by, now = _by(require(Right.GATEWAYS_WRITE), from_where), deps.clock.now()
+        by, now = By(require(Right.GATEWAYS_WRITE).actor), deps.clock.now()
         with deps.work() as session:
             provisioning.end_place(session, account_id, place_id, by=by, now=now)
         return Response(status=204)
-
-
-def _by(who: Staff, from_where: FromWhere) -> By:
-    return By(who.actor, from_where())
 
 
 def _whole(session: Session, branch: Branch, account_id: UUID, now: datetime) -> Answer:

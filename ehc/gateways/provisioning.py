@@ -258,7 +258,7 @@ def _insert(session: Session, row: AccountRow | PlaceRow, taken: EhcError) -> No
 
 
 def _record(session: Session, action: str, row: AccountRow, by: By, now: datetime, **facts: Any) -> None:
-    told = {name: value for name, value in facts.items() if value is not None} | {"address": by.address}
+    told = {name: value for name, value in facts.items() if value is not None}
     audit.record(session, action, actor=by.actor, subject=str(row.id), at=now, facts=told)
 
 

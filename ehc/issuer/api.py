@@ -8,14 +8,14 @@ from flask import Blueprint, Response, request
 from sqlalchemy.orm import Session
 
 from ehc import audit
-from ehc.callers import Scope
+from ehc.callers import Reach, Scope
 from ehc.cards import store as cards
 from ehc.cards.models import CardRow
 from ehc.cards.states import CANCEL, REPORT_LOSS, SUSPEND, CardStatus, Move
 from ehc.cards.store import acting
 from ehc.clock import local_day
 from ehc.errors import EhcError, InvalidValue, Text
-from ehc.issuer import accounts, changes, consents, lifecycle, linking, proofs, recovery
+from ehc.issuer import accounts, changes, consents, lifecycle, linking, own_registration, proofs, recovery
 from ehc.issuer.accounts import Account
 from ehc.issuer.applications import inside, read_person
 from ehc.issuer.deps import IssuerDeps
@@ -87,23 +87,29 @@ def _add_registration(bp: Blueprint, deps: IssuerDeps) -> None:
         body=RegistrationIn,
         answers={201: CardOut, 200: CardOut},
         scope=Scope.CARDS,
+        resident=Reach.SELF,
         idempotent=True,
-        problems=(409, 422),
+        problems=(409, 422, 429),
     )
     def post_card() -> Response:
+        """With a resident's token: `self-declared`, with a proof of the phone; the log-in is then linked to the person."""
         sent = parsing.body(_REGISTRATION)
         if (replayed := deps.once.replayed()) is not None:
             return replayed
         wanted, agreed = application(sent), sent.get("consents", [])
         registry = deps.registry()
         person = read_person(wanted, today=local_day(deps.clock.now()))
+        own = own_registration.begin(deps, wanted, person) if caller().resident is not None else None
         weighed = weigh_application(deps.work, registry, wanted.proof, person)
 
         def act(session: Session) -> Answer:
             now = deps.clock.now()
+            known = own is not None and own.require(session)
             account, new = accounts.register(
                 session, person, wanted, weighed, caller=caller(), registry=registry, now=now
             )
+            if own is not None:
+                own.settle(session, account, new=new, known=known, now=now)
             _agree(session, account, agreed, registry=registry, now=now)
             status = 201 if new else 200
             return Answer(card_out(account, today=local_day(now)), status, etag(account) | _location(account, status))
@@ -115,7 +121,7 @@ def _add_registration(bp: Blueprint, deps: IssuerDeps) -> None:
 
 def _add_reading(bp: Blueprint, deps: IssuerDeps) -> None:
     @bp.get("/<uuid:card_id>")
-    @operation("Read a card", answers={200: CardOut}, scope=Scope.CARDS, problems=(404,))
+    @operation("Read a card", answers={200: CardOut}, scope=Scope.CARDS, resident=Reach.FAMILY, problems=(404,))
     def get_card(card_id: UUID) -> Response:
         now = deps.clock.now()
         with deps.work() as session:
@@ -131,13 +137,15 @@ def _add_reading(bp: Blueprint, deps: IssuerDeps) -> None:
         body=ChangeIn,
         answers={200: CardOut},
         scope=Scope.CARDS,
+        resident=Reach.GUARDIAN,
         idempotent=True,
         conditional=True,
         problems=(404, 409, 412, 422, 428),
     )
     def patch_card(card_id: UUID) -> Response:
-        """Needs `If-Match`. Name, type and number change the index id and the card id, and need a fresh proof."""
+        """Needs `If-Match`. Name, type and number change the index id and the card id, and need a fresh proof, by the app."""
         wanted = parsing.body(_CHANGE)
+        own_registration.require_no_word(wanted, "verification", *_IDENTITY_FACTS)
         version = if_match()
         if version is None and "If-Match" not in request.headers:
             detail = Text(
@@ -158,6 +166,7 @@ def _add_reading(bp: Blueprint, deps: IssuerDeps) -> None:
                 raise cards.stale()
             who = caller()
             changes.change_facts(session, card, facts(wanted), caller=who, party=party, registry=registry, now=now)
+            own_registration.follow_phone(session, card, wanted, caller=who)
             if identity is not None and weighed is not None:
                 by = acting(who, party)
                 changes.change_identity(session, card, identity, weighed, by=by, registry=registry, now=now)
@@ -172,6 +181,7 @@ def _add_move(bp: Blueprint, deps: IssuerDeps, path: str, how: Move, summary: st
         body=ReasonIn,
         answers={200: CardOut},
         scope=Scope.CARDS,
+        resident=Reach.GUARDIAN,
         idempotent=True,
         conditional=True,
         problems=(404, 409, 412, 422),
@@ -198,6 +208,7 @@ def _add_resume(bp: Blueprint, deps: IssuerDeps) -> None:
         body=ResumeIn,
         answers={200: CardOut},
         scope=Scope.CARDS,
+        resident=Reach.GUARDIAN,
         idempotent=True,
         conditional=True,
         problems=(404, 409, 412, 422),
@@ -205,6 +216,7 @@ def _add_resume(bp: Blueprint, deps: IssuerDeps) -> None:
     def post_resume(card_id: UUID) -> Response:
         """A card that was reported lost needs `proof`, as registration does; codes issued before stay closed."""
         wanted, version = parsing.body(_RESUME), if_match()
+        own_registration.require_no_word(wanted, "proof")
         if (replayed := deps.once.replayed()) is not None:
             return replayed
         person, weighed = _shown(deps, card_id, wanted["proof"]) if "proof" in wanted else (None, None)

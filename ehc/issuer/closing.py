@@ -23,6 +23,7 @@ from ehc.issuer.registry import Registry
 from ehc.residents import store as residents
 from ehc.residents.consents import Purpose
 from ehc.residents.models import DocumentRow, ResidentRow
+from ehc.sessions import identities
 
 
 def close(
@@ -51,6 +52,8 @@ def close(
     ended = consents.end_all(session, person.residents, now=now)
     values = {"sharing": False} if Purpose.INSTITUTION_SHARING in ended else {}
     by, words = acting(caller, party), Words(reason)
+    for resident_id in sorted(person.residents):
+        identities.forget_person(session, resident_id)
     lifecycle.apply(session, card, CLOSE, acting=by, secrets=secrets, now=now, words=words, version=version, **values)
     corrections.drop_open(session, person.serials, now=now)
     photos.forget(session, person.serials)

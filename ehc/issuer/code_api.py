@@ -9,7 +9,7 @@ from flask import Blueprint, Response, request
 from sqlalchemy.orm import Session
 from werkzeug.exceptions import MethodNotAllowed
 
-from ehc.callers import Scope
+from ehc.callers import Reach, Scope
 from ehc.cards import store as cards
 from ehc.cards.models import CardRow
 from ehc.clock import local_day
@@ -57,6 +57,7 @@ def codes_blueprint(deps: IssuerDeps) -> Blueprint:
         body=CodeIn,
         answers={201: CodeOut},
         scope=Scope.CODES,
+        resident=Reach.FAMILY,
         idempotent=True,
         problems=(404, 409, 422, 429),
     )

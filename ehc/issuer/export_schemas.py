@@ -10,6 +10,7 @@ from uuid import UUID
 
 from marshmallow import Schema, fields
 
+from ehc.cards.bindings import Everything
 from ehc.cards.events import Event
 from ehc.cards.models import CardRow, GrantRow
 from ehc.issuer.corrections import Correction
@@ -121,6 +122,31 @@ class AskedOut(CorrectionOut):
     wanted, reason = fields.String(required=True), _text()
 
 
+class PlasticOut(Schema):
+    """A plastic card that leads, or led, to a card."""
+
+    kind, card_number = fields.String(required=True), fields.String(required=True)
+    institution, state = _text(), fields.String(required=True)
+    bound_at, state_changed_at = fields.AwareDateTime(required=True), fields.AwareDateTime(required=True)
+
+
+class PatientOut(Schema):
+    """A hospital's own id of the holder."""
+
+    id_type, patient_id = fields.String(required=True), fields.String(required=True)
+    institution, source = _text(), fields.String(required=True)
+    bound_at, ended_at, ended_for = fields.AwareDateTime(required=True), _time(), _text()
+
+
+class AccountOut(Schema):
+    """A bank account. `last4`: not of a guardian's, which is somebody else's. Its number is not kept."""
+
+    bank, kind, last4 = fields.String(required=True), fields.String(required=True), _text()
+    payer, state = fields.String(required=True), fields.String(required=True)
+    started_at, bound_at, ended_at = fields.AwareDateTime(required=True), _time(), _time()
+    why = _text()
+
+
 class CheckOut(Schema):
     """A check of a card."""
 
@@ -152,6 +178,9 @@ class ExportOut(Schema):
     identity_proofs = _many(ProofOut)
     photos = _many(PhotoOut)
     corrections = _many(AskedOut)
+    plastic_cards = _many(PlasticOut)
+    patient_ids = _many(PatientOut)
+    bank_accounts = _many(AccountOut)
     checks = _many(CheckOut)
     more_checks = fields.String(
         required=True, allow_none=True, metadata={"description": "Cursor for /verifications, null if these are all."}
@@ -218,6 +247,7 @@ def export_out(
             for row in export.photos
         ],
         "corrections": [_asked(asked) for asked in export.corrections],
+        **_bindings(export.bindings, institutions),
         "checks": [_check(check, institutions) for check in checks],
         "more_checks": cursor((checks[-1].verified_at, checks[-1].id)) if export.more_checks else None,
         "acts": [look_out(act, institutions, clients) for act in acts],
@@ -292,6 +322,48 @@ def _grant(grant: GrantRow, clients: Mapping[UUID, str]) -> dict[str, Any]:
 
 def _asked(asked: Correction) -> dict[str, Any]:
     return correction_out(asked) | {"wanted": asked.wanted, "reason": asked.words}
+
+
+def _bindings(bound: Everything, institutions: Mapping[UUID, str]) -> dict[str, Any]:
+    return {
+        "plastic_cards": [
+            {
+                "kind": row.kind,
+                "card_number": number,
+                "institution": institutions.get(row.institution_id) if row.institution_id else None,
+                "state": row.state,
+                "bound_at": instant(row.bound_at),
+                "state_changed_at": instant(row.state_changed_at),
+            }
+            for row, number in bound.plastic
+        ],
+        "patient_ids": [
+            {
+                "id_type": row.id_type,
+                "patient_id": number,
+                "institution": institutions.get(row.institution_id),
+                "source": row.source,
+                "bound_at": instant(row.bound_at),
+                "ended_at": _instant(row.ended_at),
+                "ended_for": row.ended_for,
+            }
+            for row, number in bound.patient_ids
+        ],
+        "bank_accounts": [
+            {
+                "bank": row.bank,
+                "kind": row.kind,
+                "last4": row.last4 if row.payer == "self" else None,
+                "payer": row.payer,
+                "state": row.state,
+                "started_at": instant(row.started_at),
+                "bound_at": _instant(row.bound_at),
+                "ended_at": _instant(row.ended_at),
+                "why": row.failed_for or row.ended_for,
+            }
+            for row in bound.accounts
+        ],
+    }
 
 
 def _check(check: Check, institutions: Mapping[UUID, str]) -> dict[str, Any]:

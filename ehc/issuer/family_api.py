@@ -6,7 +6,7 @@ from uuid import UUID
 from flask import Blueprint, Response
 from sqlalchemy.orm import Session
 
-from ehc.callers import Scope
+from ehc.callers import Reach, Scope
 from ehc.clock import local_day
 from ehc.errors import EhcError
 from ehc.issuer import family, family_ties, newborns, proofs
@@ -84,7 +84,7 @@ def _add_members(bp: Blueprint, deps: IssuerDeps) -> None:
         return deps.once.run(act)
 
     @bp.get("/<uuid:card_id>/family")
-    @operation("Read a family", answers={200: FamilyOut}, scope=Scope.CARDS, problems=(404,))
+    @operation("Read a family", answers={200: FamilyOut}, scope=Scope.CARDS, resident=Reach.OWN, problems=(404,))
     def get_family(card_id: UUID) -> Response:
         with deps.work() as session:
             secrets = deps.registry().secrets
@@ -100,6 +100,7 @@ def _add_ends(bp: Blueprint, deps: IssuerDeps) -> None:
         body=EndIn,
         answers={200: EndedOut},
         scope=Scope.CARDS,
+        resident=Reach.OWN,
         idempotent=True,
         problems=(404, 409, 422),
     )

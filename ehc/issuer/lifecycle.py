@@ -28,6 +28,7 @@ from ehc.cards.states import (
     SUSPEND,
     CardStatus,
     Effect,
+    Kind,
     Move,
     Party,
 )
@@ -36,6 +37,7 @@ from ehc.cards.store import acting as acting_for
 from ehc.errors import EhcError, Text
 from ehc.issuer import family_links
 from ehc.keystore.secret_keys import Secrets
+from ehc.sessions import identities
 
 _STAFF = "staff"
 
@@ -104,6 +106,8 @@ def apply(
         family_links.hold(session, family_links.family_of(session, card.resident_id))
     old = cards.move(session, card, how, acting=acting, at=now, version=version, **values)
     events.note(session, card, how.name, old=old, acting=acting, sealer=secrets.sealer, at=now, words=words)
+    if how.target is CardStatus.CANCELLED and card.kind == Kind.FORMAL:
+        identities.untie_person(session, card.resident_id, why="card-ended", now=now)
     _follow(session, card, how, acting=acting, secrets=secrets, at=now)
 
 

@@ -10,7 +10,9 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
+import structlog
 from sqlalchemy import func, select
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from ehc import audit, jobs
@@ -21,13 +23,15 @@ from ehc.callers import Right
 from ehc.cards.events import Words
 from ehc.cards.models import CardRow
 from ehc.cards.states import CANCEL, Party
-from ehc.cards.store import Acting, Conflict, by_id
-from ehc.errors import InvalidValue, Text
+from ehc.cards.store import Acting, by_id
+from ehc.errors import EhcError, InvalidValue, Text, Unavailable
 from ehc.issuer import lifecycle
 from ehc.issuer.mass_models import MassCancellationRow
 from ehc.keystore.secret_keys import Secrets
 
 TASK = "issuer.cancel-many"
+
+log = structlog.get_logger(__name__)
 
 
 def approval_kind() -> Kind:
@@ -43,10 +47,16 @@ def progress(session: Session, approval_id: UUID) -> Mapping[str, int] | None:
 
 
 def cancel_next(session: Session, approval_id: UUID, *, secrets: Secrets, now: datetime) -> int:
-    """Cancel the next card of a list; how many were done, 0 or 1. A card that may not be cancelled any more is skipped."""
+    """Cancel the next card of a list; how many were done, 0 or 1.
+
+    A card that may not be cancelled any more, or whose data cannot be read, is skipped: it holds up no other. Raises
+    `OperationalError` or `Unavailable` where it is not the card's fault, so that the job is tried again.
+    """
     mine = select(MassCancellationRow).where(MassCancellationRow.approval_id == approval_id)
     waiting = mine.where(MassCancellationRow.state == "waiting").order_by(MassCancellationRow.card_id)
     row = session.scalars(waiting.limit(1).with_for_update(skip_locked=True)).one_or_none()
+    if row is None:  # what another run has in hand is looked at when that has ended: it may have died
+        row = session.scalars(waiting.limit(1).with_for_update()).one_or_none()
     if row is None:
         return 0
     approval = session.get_one(ApprovalRow, approval_id)
@@ -57,9 +67,14 @@ def cancel_next(session: Session, approval_id: UUID, *, secrets: Secrets, now: d
             card = by_id(session, row.card_id)
             lifecycle.apply(session, card, CANCEL, acting=by, words=words, secrets=secrets, now=now)
         row.state = "cancelled"
-    except Conflict:
+    except (OperationalError, Unavailable):
+        raise
+    except Exception as error:  # whatever is wrong with one card, the others of its list are to be cancelled
+        why = error.code if isinstance(error, EhcError) else "error"
+        if why == "error":
+            log.exception("a card of a list cannot be cancelled", card_id=str(row.card_id))
         row.state = "skipped"
-        facts = {"approval_id": str(approval_id)}
+        facts = {"approval_id": str(approval_id), "why": why}
         audit.record(session, "card.cancel-skipped", actor=by.actor, subject=str(row.card_id), at=now, facts=facts)
     row.done_at = now
     session.flush()

@@ -10,7 +10,7 @@ from ehc.db import Base
 
 
 class MassCancellationRow(Base):
-    """One card of an approved list, and what became of it. `skipped`: its state did not allow it when its turn came."""
+    """One card of an approved list, and what became of it. `skipped`: it could not be cancelled when its turn came."""
 
     __tablename__ = "mass_cancellation"
     __table_args__ = (CheckConstraint("state IN ('waiting', 'cancelled', 'skipped')", name="state"),)

@@ -5,11 +5,12 @@ from uuid import UUID
 from flask import Blueprint, Response
 from marshmallow import Schema, fields, validate
 
-from ehc.callers import Scope
-from ehc.errors import EhcError, Text
+from ehc.callers import Reach, Scope
+from ehc.errors import EhcError
 from ehc.issuer import phone_proofs
 from ehc.issuer.deps import IssuerDeps
 from ehc.outside import sms_gateway
+from ehc.sessions import tries
 from ehc.web import parsing
 from ehc.web.answers import Answer, instant
 from ehc.web.auth import bearer, caller
@@ -20,6 +21,7 @@ STATUSES: dict[type[EhcError], int] = {
     phone_proofs.TooManySms: 429,
     phone_proofs.WrongCode: 409,
     phone_proofs.CodeOver: 409,
+    tries.TooManyWrong: 429,
     phone_proofs.SmsNotConfigured: 409,
     sms_gateway.SmsRefused: 409,
     sms_gateway.SmsAway: 503,
@@ -70,10 +72,11 @@ def phones_blueprint(deps: IssuerDeps) -> Blueprint:
         body=PhoneIn,
         answers={201: PhoneProofOut},
         scope=Scope.CARDS,
+        resident=Reach.SELF,
         problems=(409, 422, 429),
     )
     def post_phone_proof() -> Response:
-        """6 digits, 5 minutes, 5 tries. One a minute for each number, 5 an hour, 10 a day, whoever asks."""
+        """6 digits, 5 minutes, 5 tries. For each number one a minute, 5 an hour, 10 a day, and 20 tries a day, whoever asks."""
         sent = phone_proofs.send(
             parsing.body(_PHONE)["phone"],
             caller=caller(),
@@ -90,7 +93,8 @@ def phones_blueprint(deps: IssuerDeps) -> Blueprint:
         body=OneTimeCodeIn,
         answers={200: ProvedOut},
         scope=Scope.CARDS,
-        problems=(404, 409, 422),
+        resident=Reach.SELF,
+        problems=(404, 409, 422, 429),
     )
     def post_confirm(proof_id: UUID) -> Response:
         """An id that is not known, or another app's, is a code that can no longer be tried (409); 404 is for what is no id."""
@@ -100,9 +104,7 @@ def phones_blueprint(deps: IssuerDeps) -> Blueprint:
             right = phone_proofs.confirm(session, proof_id, typed, caller=caller(), secrets=secrets, now=now)
             left = 0 if right else phone_proofs.tries_left(session, proof_id)
         if not right:
-            raise phone_proofs.WrongCode(
-                Text(f"验证码不正确，还可再试 {left} 次。", f"This is not the code that was sent; {left} tries left.")
-            )
+            raise phone_proofs.wrong(left)
         return Answer({"proof_id": str(proof_id), "proved_at": instant(now)}).response()
 
     return bp

@@ -1,8 +1,8 @@
 """Proof that somebody holds a phone: a one-time code (短信验证码) of 6 digits, good for 5 minutes and 5 tries.
 
-The database counts: tries of a code, codes sent to a number, codes sent for a client. A code is kept as a keyed hash. The
-message leaves after the row is committed, so that a code that arrives is always known; a gateway that fails voids the code,
-which still counts, since it may have arrived.
+The database counts: tries of a code, tries at all codes of a number, codes sent to a number, codes sent for a client. A code
+is kept as a keyed hash. The message leaves after the row is committed, so that a code that arrives is always known; a gateway
+that fails voids the code, which still counts, since it may have arrived.
 """
 
 import hmac
@@ -25,6 +25,7 @@ from ehc.errors import EhcError, InvalidValue, Text
 from ehc.issuer.models import PhoneProofRow
 from ehc.keystore.secret_keys import Secrets
 from ehc.outside.sms_gateway import SmsGateway
+from ehc.sessions.tries import too_many
 
 LIFE = timedelta(minutes=5)
 TRIES = 5
@@ -34,6 +35,8 @@ KEPT = timedelta(days=1)
 PER_NUMBER = ((timedelta(minutes=1), 1), (timedelta(hours=1), 5), (timedelta(days=1), 10))
 """Codes sent to one number within a time, whichever client asks."""
 PER_CLIENT = (timedelta(hours=1), 5000)
+TRIES_PER_NUMBER = 20
+"""Tries in a day at all codes of one number together, right or wrong, through whichever client and process."""
 TEMPLATE = "phone-code"
 
 
@@ -93,7 +96,11 @@ def send(
 
 
 def confirm(session: Session, proof_id: UUID, code: str, *, caller: Caller, secrets: Secrets, now: datetime) -> bool:
-    """Try a code; whether it was right. Each try is counted, so commit also when it was wrong. Raises `CodeOver`."""
+    """Try a code; whether it was right. Each try is counted, so commit also when it was wrong.
+
+    Raises `CodeOver`, or `TooManyWrong` where the number was tried too often.
+    """
+    _require_tries(session, proof_id, caller=caller, now=now)
     tried = session.execute(
         update(PhoneProofRow)
         .where(PhoneProofRow.id == proof_id, PhoneProofRow.client_id == caller.id)
@@ -110,6 +117,11 @@ def confirm(session: Session, proof_id: UUID, code: str, *, caller: Caller, secr
     actor = acting(caller).actor
     audit.record(session, "phone.proved", actor=actor, subject=str(proof_id), at=now)
     return True
+
+
+def phone_of(session: Session, proof_id: UUID, *, secrets: Secrets) -> str:
+    """The phone that a proof is about, in clear."""
+    return secrets.sealer.unseal(session.get_one(PhoneProofRow, proof_id).phone, _place(proof_id))
 
 
 def tries_left(session: Session, proof_id: UUID) -> int:
@@ -153,6 +165,13 @@ def purge(session: Session, *, now: datetime) -> int:
     return len(session.execute(old, {"before": now - KEPT}).all())
 
 
+def wrong(left: int) -> WrongCode:
+    """The answer to a code that is not the one that was sent."""
+    return WrongCode(
+        Text(f"验证码不正确，还可再试 {left} 次。", f"This is not the code that was sent; {left} tries left.")
+    )
+
+
 def over() -> CodeOver:
     """The one answer for every code that cannot be tried."""
     return CodeOver(Text("验证码已失效，请重新获取。", "This code can no longer be tried. Have a new one sent."))
@@ -191,7 +210,7 @@ def _remember(session: Session, phone: str, code: str, *, caller: Caller, secret
         PhoneProofRow(
             id=proof_id,
             client_id=caller.id,
-            phone=secrets.sealer.seal(phone, f"phone_proof.phone:{proof_id}"),
+            phone=secrets.sealer.seal(phone, _place(proof_id)),
             phone_index=index,
             code_hash=_hash(secrets.blind_index, proof_id, code),
             sent_at=now,
@@ -202,6 +221,23 @@ def _remember(session: Session, phone: str, code: str, *, caller: Caller, secret
     return Sent(proof_id, now + LIFE)
 
 
+def _require_tries(session: Session, proof_id: UUID, *, caller: Caller, now: datetime) -> None:
+    """Tries at one number take turns, so that the count is true for all of them. Raises `CodeOver` or `TooManyWrong`."""
+    mine = PhoneProofRow.id == proof_id, PhoneProofRow.client_id == caller.id
+    index = session.scalar(select(PhoneProofRow.phone_index).where(*mine))
+    if index is None:
+        raise over()
+    key = {"key": int.from_bytes(index[:8], "big", signed=True)}
+    session.execute(text("SELECT pg_advisory_xact_lock(:key)"), key)
+    day = timedelta(days=1)
+    recent = PhoneProofRow.phone_index == index, PhoneProofRow.sent_at > now - day, PhoneProofRow.tries > 0
+    tries, first = session.execute(
+        select(func.coalesce(func.sum(PhoneProofRow.tries), 0), func.min(PhoneProofRow.sent_at)).where(*recent)
+    ).one()
+    if tries >= TRIES_PER_NUMBER:
+        raise too_many(max(1, int((first + day - now).total_seconds()) + 1))
+
+
 def _require_room(session: Session, whose: ColumnElement[bool], within: timedelta, most: int, now: datetime) -> None:
     recent = select(func.count(), func.min(PhoneProofRow.sent_at)).where(whose, PhoneProofRow.sent_at > now - within)
     count, first = session.execute(recent).one()
@@ -209,6 +245,10 @@ def _require_room(session: Session, whose: ColumnElement[bool], within: timedelt
         wait = max(1, int((first + within - now).total_seconds()) + 1)
         detail = Text("验证码发送过于频繁，请稍后再试。", "Too many codes were sent. Wait, then ask again.")
         raise TooManySms(detail, retry_after=wait)
+
+
+def _place(proof_id: UUID) -> str:
+    return f"phone_proof.phone:{proof_id}"
 
 
 def _hash(blind_index: BlindIndex, proof_id: UUID, code: str) -> bytes:

@@ -13,7 +13,7 @@ from sqlalchemy import or_, select, text
 from sqlalchemy.orm import Session
 
 from ehc.callers import Caller
-from ehc.cards import events
+from ehc.cards import bindings, events
 from ehc.cards.code_models import PrintRow
 from ehc.cards.events import Event
 from ehc.cards.models import AliasRow, CardRow, GrantRow
@@ -124,6 +124,7 @@ class Export:
     proofs: list[ProofRow]
     photos: list[PhotoRow]
     corrections: list[Correction]
+    bindings: bindings.Everything
     checks: Sequence[Check]
     more_checks: bool
     acts: list[Look]
@@ -216,6 +217,7 @@ def export(session: Session, card: CardRow, *, checks: Checks, secrets: Secrets)
         ),
         photos=photos.of_cards(session, serials),
         corrections=corrections.of_cards(session, serials, secrets=secrets),
+        bindings=bindings.everything(session, serials, sealer=sealer),
         checks=checked,
         more_checks=more_checks,
         acts=acts,
@@ -230,8 +232,8 @@ def client_names(session: Session, ids: Iterable[UUID]) -> dict[UUID, str]:
 
 
 def client_of(actor: str | None) -> UUID | None:
-    """The client that an actor of the audit log is, if it is one."""
-    kind, _, name = (actor or "").partition(":")
+    """The client that an actor of the audit log is, if it is one, whether for itself or with a resident's token."""
+    kind, _, name = (actor or "").partition("/")[0].partition(":")
     return UUID(name) if kind in {"app", "terminal"} else None
 
 

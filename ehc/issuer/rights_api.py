@@ -8,7 +8,7 @@ from flask import Blueprint, Response
 from sqlalchemy.orm import Session
 
 from ehc import audit
-from ehc.callers import Scope
+from ehc.callers import Reach, Scope
 from ehc.cards import store as cards
 from ehc.cards.store import acting
 from ehc.errors import EhcError
@@ -85,6 +85,7 @@ def _add_consents(bp: Blueprint, deps: IssuerDeps) -> None:
         body=ConsentIn,
         answers={201: ConsentOut, 200: ConsentOut},
         scope=Scope.CARDS,
+        resident=Reach.OWN,
         idempotent=True,
         problems=(404, 422),
     )
@@ -107,6 +108,7 @@ def _add_consents(bp: Blueprint, deps: IssuerDeps) -> None:
         query=PageQuery,
         answers={200: ConsentsOut},
         scope=Scope.CARDS,
+        resident=Reach.OWN,
         problems=(404, 422),
     )
     def get_consents(card_id: UUID) -> Response:
@@ -123,6 +125,7 @@ def _add_consents(bp: Blueprint, deps: IssuerDeps) -> None:
         "Take a consent back, at once",
         answers={200: ConsentOut},
         scope=Scope.CARDS,
+        resident=Reach.OWN,
         idempotent=True,
         problems=(404, 409),
     )
@@ -148,6 +151,7 @@ def _add_access(bp: Blueprint, deps: RightsDeps) -> None:
         body=ProvedIn,
         answers={200: ExportOut},
         scope=Scope.CARDS,
+        resident=Reach.OWN,
         problems=(404, 409, 422),
     )
     def post_export(card_id: UUID) -> Response:
@@ -162,7 +166,10 @@ def _add_access(bp: Blueprint, deps: RightsDeps) -> None:
             facts = {"party": party}
             audit.record(session, "card.exported", actor=by.actor, subject=str(card_id), at=now, facts=facts)
             found = rights.export(session, card, checks=deps.checks, secrets=secrets)
-            institutions = _institutions(session, deps, (check.institution_id for check in found.checks))
+            places = [check.institution_id for check in found.checks]
+            places += [row.institution_id for row, _ in found.bindings.plastic]
+            places += [row.institution_id for row, _ in found.bindings.patient_ids]
+            institutions = _institutions(session, deps, places)
             actors = {client_of(event.actor) for event in found.events} | {client_of(act.actor) for act in found.acts}
             actors |= {row.client_id for row in found.consents} | {grant.client_id for grant in found.grants}
             clients = client_names(session, {client for client in actors if client})
@@ -175,6 +182,7 @@ def _add_access(bp: Blueprint, deps: RightsDeps) -> None:
         query=PageQuery,
         answers={200: AccessLogOut},
         scope=Scope.CARDS,
+        resident=Reach.FAMILY,
         problems=(404, 422),
     )
     def get_access_log(card_id: UUID) -> Response:
@@ -202,6 +210,7 @@ def _add_corrections(bp: Blueprint, deps: IssuerDeps) -> None:
         body=CorrectionIn,
         answers={201: CorrectionOut},
         scope=Scope.CARDS,
+        resident=Reach.OWN,
         idempotent=True,
         problems=(404, 409, 422),
     )
@@ -233,6 +242,7 @@ def _add_corrections(bp: Blueprint, deps: IssuerDeps) -> None:
         query=PageQuery,
         answers={200: CorrectionsOut},
         scope=Scope.CARDS,
+        resident=Reach.OWN,
         problems=(404, 422),
     )
     def get_corrections(card_id: UUID) -> Response:
@@ -252,6 +262,7 @@ def _add_closing(bp: Blueprint, deps: IssuerDeps) -> None:
         body=CloseIn,
         answers={200: ClosedOut},
         scope=Scope.CARDS,
+        resident=Reach.OWN,
         idempotent=True,
         conditional=True,
         problems=(404, 409, 412, 422),

@@ -28,18 +28,18 @@ class Refreshed(Generic[Value]):
         self._load, self._every, self._timer = load, every, timer
         self._lock = Lock()
         self._value: Value | None = None
-        self._loaded_at = float("-inf")
+        self._asked_at = self._loaded_at = float("-inf")
 
     def get(self) -> Value:
         """The value, at most `every` seconds old unless the database is away. One thread reloads, the others go on."""
         if self._value is None:
             with self._alone():
                 return self._value if self._value is not None else self._reload()
-        if self._timer() - self._loaded_at >= self._every and self._lock.acquire(blocking=False):
+        if self._timer() - self._asked_at >= self._every and self._lock.acquire(blocking=False):
             try:
                 return self._reload()
             except SQLAlchemyError as error:
-                self._loaded_at = self._timer()
+                self._asked_at = self._timer()
                 log.warning("keys not reloaded; the last ones stand", error=type(error).__name__)
             finally:
                 self._lock.release()
@@ -63,6 +63,7 @@ class Refreshed(Generic[Value]):
             self._lock.release()
 
     def _reload(self) -> Value:
+        asked_at = self._timer()
         self._value = self._load()
-        self._loaded_at = self._timer()
+        self._asked_at, self._loaded_at = asked_at, self._timer()  # as old as the question, not as the answer
         return self._value

@@ -1,6 +1,7 @@
 """Putting events into the outbox, as part of the transaction that makes them true, and forgetting them. Nothing commits."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -15,11 +16,34 @@ KEPT = timedelta(days=30)
 _PIECE = 10_000
 
 
+_PUT_ALL = text("""
+    INSERT INTO outbox_event (id, card_serial, kind, facts, at)
+    SELECT id, card_serial, :kind, CAST(facts AS jsonb), :at
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:serials AS bigint[]), CAST(:facts AS text[]))
+        WITH ORDINALITY AS event (id, card_serial, facts, place)
+    ORDER BY place
+""")
+
+
 def put(session: Session, kind: EventKind, card_serial: int, facts: Mapping[str, str], *, at: datetime) -> UUID:
     """Add an event, written with the next flush; its id. `facts` are ids, kinds and states: apps read them as they are."""
     event_id = uuid7(at)
     session.add(EventRow(id=event_id, card_serial=card_serial, kind=kind, facts=dict(facts), at=at))
     return event_id
+
+
+def put_all(
+    session: Session, kind: EventKind, events: Iterable[tuple[int, Mapping[str, str]]], *, at: datetime
+) -> None:
+    """Add many events of a kind, of a card and its facts each, at once. None at all is nothing."""
+    events = list(events)
+    if events:
+        values = {
+            "ids": [uuid7(at) for _ in events],
+            "serials": [serial for serial, _ in events],
+            "facts": [json.dumps(dict(facts)) for _, facts in events],
+        }
+        session.execute(_PUT_ALL, values | {"kind": kind, "at": at})
 
 
 def purge(session: Session, *, now: datetime) -> int:

@@ -11,25 +11,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import HTTPException, HTTPSConnection
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import ip_address
 from threading import Thread
 from urllib.parse import urlsplit
+
+from ehc.outside import guarded_http
 
 MOST_BYTES = 64 * 1024
 SECONDS = 3.0
 LONGEST_URL = 1000
-
-_MORE_PRIVATE = tuple(
-    map(IPv4Network, ("192.88.99.0/24", "192.0.0.0/24", "198.18.0.0/15", "100.64.0.0/10", "0.0.0.0/8"))
-)
-_NOT_ONES_OWN = tuple(
-    map(
-        IPv6Network,
-        ("::/96", "::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16", "fec0::/10", "100::/64"),
-    )
-)
-"""Addresses that another one is inside of (mapped, compatible, NAT64, Teredo, 6to4): where they lead is not theirs to say. And
-what was once a site's own."""
 
 Resolve = Callable[[str, int], Sequence[str]]
 
@@ -45,13 +35,9 @@ class Unfetchable(Exception):
 def is_public(address: str) -> bool:
     """Whether an address is one of the whole internet's, and of nobody's own network, machine or cloud."""
     try:
-        found: IPv4Address | IPv6Address = ip_address(address)
-    except ValueError:  # with a zone, such as fe80::1%eth0, it is a link's own
+        return guarded_http.is_public(ip_address(address))
+    except ValueError:
         return False
-    inner: Sequence[IPv4Network | IPv6Network] = _MORE_PRIVATE if isinstance(found, IPv4Address) else _NOT_ONES_OWN
-    return (
-        found.is_global and not found.is_multicast and not found.is_reserved and not any(found in net for net in inner)
-    )
 
 
 def host_of(url: str) -> tuple[str, int, str]:

@@ -157,25 +157,23 @@ def answer_headers(path: str, nonce: str, body: bytes, *, key: PartyKey, now: in
     }
 
 
-class SignedParty:
-    """One party at `url`, asked with `key`. Threads may share it. Ask outside a database transaction: it can take 3 s."""
+class HttpParty:
+    """One party over HTTP, asked in bounded time through a few slots. What its answers are worth is for the child to say."""
 
-    def __init__(
-        self, party: str, url: str, key: PartyKey, *, clock: Clock, timer: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, party: str, url: str, *, timer: Callable[[], float] = time.monotonic) -> None:
         """`party` names it in logs and metrics. Raises `SetupError` for a URL that may not be used."""
         address = _address(url)
-        self._party, self._base, self._key, self._clock = party, address.path.rstrip("/"), key, clock
+        self._party, self._base = party, address.path.rstrip("/")
         self._pause = _Pause(timer)
         self._slots = BoundedSemaphore(_SLOTS)
         pool = HTTPSConnectionPool if address.scheme == "https" else HTTPConnectionPool
         timeout = Timeout(connect=_CONNECT, read=_SILENCE)
         self._pool = pool(address.hostname or "", address.port, maxsize=_SLOTS, timeout=timeout)
 
-    def ask(self, path: str, question: Mapping[str, Any], read: Callable[[dict[str, Any]], Found]) -> Found:
-        """What `read` makes of the signed answer. Raises `NoAnswer`, also where `read` raises `Misshapen`."""
+    def _told(self, answer: Callable[[], Found]) -> Found:
+        """What `answer` gives, counted and logged by how it ended. Raises `NoAnswer`, also where it raises `Misshapen`."""
         try:
-            found = read(self._answer(self._base + path, orjson.dumps(question)))
+            found = answer()
         except (NoAnswer, Misshapen) as error:
             none = error if isinstance(error, NoAnswer) else NoAnswer("misshapen")
             ASKED.labels(self._party, none.reason).inc()
@@ -185,22 +183,10 @@ class SignedParty:
         ASKED.labels(self._party, "answered").inc()
         return found
 
-    def _answer(self, path: str, body: bytes) -> dict[str, Any]:
+    def _require_no_pause(self) -> None:
         wait = self._pause.seconds()
         if wait > 0:
             raise NoAnswer("paused", retry_after=wait)
-        nonce, at = random_bytes(16).hex(), int(self._clock.now().timestamp())
-        headers = {
-            "Content-Type": "application/json",
-            "Accept-Encoding": "identity",
-            "User-Agent": "ehc",
-            "X-Ehc-Key": self._key.key_id,
-            "X-Ehc-Time": str(at),
-            "X-Ehc-Nonce": nonce,
-            "X-Ehc-Signature": self._key.sign_request(path, at, nonce, body),
-        }
-        raw = self._in_time(lambda: self._exchange(path, headers, body))
-        return self._opened(raw, path, nonce)
 
     def _in_time(self, exchange: "Callable[[], _Raw]") -> "_Raw":
         """What `exchange` returns, if it does within `_IN_ALL` seconds. One that is late keeps its slot until it ends.
@@ -232,10 +218,10 @@ class SignedParty:
         self._pause.heard()
         return raw
 
-    def _exchange(self, path: str, headers: Mapping[str, str], body: bytes) -> "_Raw":
+    def _exchange(self, path: str, headers: Mapping[str, str], body: bytes | None, method: str = "POST") -> "_Raw":
         try:
             response = self._pool.urlopen(
-                "POST", path, body, headers, retries=False, redirect=False, preload_content=False, decode_content=False
+                method, path, body, headers, retries=False, redirect=False, preload_content=False, decode_content=False
             )
             try:
                 return _Raw(response.status, response.headers, response.read(LIMIT + 1))
@@ -246,6 +232,36 @@ class SignedParty:
             # urllib3 counts a connection that was refused among the timeouts
             late = isinstance(error, HttpTimeout | TimeoutError) and not isinstance(error, NewConnectionError)
             raise NoAnswer("timeout" if late else "unreachable") from None
+
+
+class SignedParty(HttpParty):
+    """One party at `url`, asked with `key`. Threads may share it. Ask outside a database transaction: it can take 3 s."""
+
+    def __init__(
+        self, party: str, url: str, key: PartyKey, *, clock: Clock, timer: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`party` names it in logs and metrics. Raises `SetupError` for a URL that may not be used."""
+        super().__init__(party, url, timer=timer)
+        self._key, self._clock = key, clock
+
+    def ask(self, path: str, question: Mapping[str, Any], read: Callable[[dict[str, Any]], Found]) -> Found:
+        """What `read` makes of the signed answer. Raises `NoAnswer`, also where `read` raises `Misshapen`."""
+        return self._told(lambda: read(self._answer(self._base + path, orjson.dumps(question))))
+
+    def _answer(self, path: str, body: bytes) -> dict[str, Any]:
+        self._require_no_pause()
+        nonce, at = random_bytes(16).hex(), int(self._clock.now().timestamp())
+        headers = {
+            "Content-Type": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": "ehc",
+            "X-Ehc-Key": self._key.key_id,
+            "X-Ehc-Time": str(at),
+            "X-Ehc-Nonce": nonce,
+            "X-Ehc-Signature": self._key.sign_request(path, at, nonce, body),
+        }
+        raw = self._in_time(lambda: self._exchange(path, headers, body))
+        return self._opened(raw, path, nonce)
 
     def _opened(self, raw: "_Raw", path: str, nonce: str) -> dict[str, Any]:
         """The members of an answer that passes every check, in the order of what each costs. Raises `NoAnswer`."""

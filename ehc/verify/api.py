@@ -10,7 +10,7 @@ from uuid import UUID
 from flask import Blueprint, Response
 from sqlalchemy.orm import Session
 
-from ehc.callers import ClientKind, Scope
+from ehc.callers import ClientKind, Reach, Scope
 from ehc.cards import store as cards
 from ehc.cards.bindings import patient_id_place
 from ehc.clock import local_day
@@ -24,8 +24,8 @@ from ehc.verify.history import checks_of
 from ehc.verify.journal import Journal, Settle, settle_within
 from ehc.verify.metrics import scans
 from ehc.verify.opening import open_holder
-from ehc.verify.replayed import standing
-from ehc.verify.scans import Settled
+from ehc.verify.replayed import Standing, standing
+from ehc.verify.scans import Holder, Settled
 from ehc.verify.schemas import HistoryOut, ScanIn, ScanOut, Told, history_out, presentation, scan_out
 from ehc.verify.service import Presentation, Refused, Tools, scan_of, verify_code, visit_of
 from ehc.web import parsing
@@ -103,7 +103,12 @@ def history_blueprint(deps: VerifyDeps) -> Blueprint:
 
     @bp.get("/<uuid:card_id>/verifications")
     @operation(
-        "Who checked this card", query=PageQuery, answers={200: HistoryOut}, scope=Scope.CARDS, problems=(404, 422)
+        "Who checked this card",
+        query=PageQuery,
+        answers={200: HistoryOut},
+        scope=Scope.CARDS,
+        resident=Reach.FAMILY,
+        problems=(404, 422),
     )
     def get_verifications(card_id: UUID) -> Response:
         page = parsing.query(_PAGE)
@@ -131,18 +136,31 @@ def _again(deps: VerifyDeps, shown: Presentation, session: Session, told: Mappin
     visit = visit_of(shown, caller(), deps.tools)
     try:
         scan = scan_of(shown, visit, deps.tools)
-        now = standing(session, scan, first_at=datetime.fromisoformat(told["verified_at"]))
+        first_at, card_id = datetime.fromisoformat(told["verified_at"]), told["card"].get("card_id")
+        now = standing(session, scan, first_at=first_at, card_id=card_id)
     except Refused:
         return _check(deps, shown, partial(settle_within, session))
     if not now.good:
         return _check(deps, shown, partial(settle_within, session))
     if now.sharing:
-        return _still_told(told, deps.tools.rules().told(visit.institution_id, visit.step, visit.at))
+        kept = _still_bound(told, _opened(deps.tools.sealer(), now), visit.step)
+        narrower = _still_told(kept, deps.tools.rules().told(visit.institution_id, visit.step, visit.at))
+        return narrower or (None if kept == told else Answer(kept))
     card = dict(told["card"])
     if "acted_for" in card:  # that somebody acts for the holder is a fact about the card; who does is not told
         card["acted_for"] = {"relation": card["acted_for"]["relation"]}
     kept = {name: value for name, value in told.items() if name not in {"patient_id", "patient_ids"}}
     return Answer({**kept, "card": card, "resident": None})
+
+
+def _still_bound(kept: Mapping[str, Any], bound: Mapping[str, str], step: str) -> dict[str, Any]:
+    """A kept answer with the patient's own ids as they are now: one that was ended, or merged into another, is told no more."""
+    if "patient_ids" not in kept:
+        return dict(kept)
+    ids = {kind: bound[kind] for kind in kept["patient_ids"] if kind in bound}
+    if not ids:
+        return {name: value for name, value in kept.items() if name not in {"patient_id", "patient_ids"}}
+    return {**kept, "patient_id": ids.get("inpatient" if step == "inpatient" else "outpatient"), "patient_ids": ids}
 
 
 def _still_told(kept: Mapping[str, Any], may: frozenset[str]) -> Answer | None:
@@ -171,9 +189,13 @@ def _patient_ids(sealer: Sealer, settled: Settled) -> dict[str, str] | None:
     holder = settled.holder
     if holder is None or "patient-id" not in settled.told:
         return None
+    return _opened(sealer, holder)
+
+
+def _opened(sealer: Sealer, sealed: Holder | Standing) -> dict[str, str]:
     found = (
-        ("outpatient", holder.outpatient_id, holder.outpatient),
-        ("inpatient", holder.inpatient_id, holder.inpatient),
+        ("outpatient", sealed.outpatient_id, sealed.outpatient),
+        ("inpatient", sealed.inpatient_id, sealed.inpatient),
     )
     return {
         kind: sealer.unseal(number, patient_id_place(row_id))

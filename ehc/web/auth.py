@@ -1,12 +1,15 @@
 """Who may call a blueprint. Every blueprint names its callers in a `before_request`, even "anyone"; a test holds it so."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
+from uuid import UUID
 
-from flask import g, has_request_context, request
+from flask import current_app, g, has_request_context, request
 
-from ehc.callers import Caller, NotAuthentic, Right, Scope, Staff
+from ehc.callers import Caller, NotAuthentic, Reach, Right, Scope, Staff
 from ehc.errors import Text
+from ehc.sessions.tokens import PREFIX
+from ehc.web.openapi import told_of
 from ehc.web.problems import HttpProblem
 
 Authenticate = Callable[[str], Caller]
@@ -15,8 +18,19 @@ Authenticate = Callable[[str], Caller]
 AuthenticateStaff = Callable[[str], Staff]
 """From a bearer token to the person of the staff. Raises `NotAuthentic`."""
 
+RESIDENTS = "ehc.residents"
+"""The extension of the app that knows residents' tokens."""
+
 MAX_TOKEN = 2048
 """Longest bearer token that is looked at."""
+
+
+class ResidentDoor(Protocol):
+    """From a resident's token to its caller, at a route of this reach (None: not for residents), with the card of its path."""
+
+    def __call__(self, token: str, reach: Reach | None, card_id: UUID | None) -> Caller:
+        """Raises `NotAuthentic`, `NoSuchCard`, or `HttpProblem` for what the token may not do."""
+        ...
 
 
 def anyone() -> None:
@@ -26,13 +40,16 @@ def anyone() -> None:
 def bearer(authenticate: Authenticate, scope: Scope, *others: Scope, sandbox: bool = False) -> Callable[[], None]:
     """Lets callers with this scope, or one of the others, in, and nobody else (RFC 6750).
 
+    Residents' own tokens only where the route says how far they go (`Operation.resident`).
+
     `sandbox`: whether clients of the sandbox may come too. Only where all that is found is found through a grant, a code, or
     the blind indexes of the caller's own world (`Secrets.of_sandbox`); nothing outside is reached from there.
     """
     enough = {scope, *others}
 
     def check() -> None:
-        caller = _authentic(authenticate, _token("/oauth/token"))
+        token = _token("/oauth/token")
+        caller = _resident(token) if token.startswith(PREFIX) else _authentic(authenticate, token)
         if caller.sandbox and not sandbox:
             raise HttpProblem(
                 403,
@@ -40,12 +57,17 @@ def bearer(authenticate: Authenticate, scope: Scope, *others: Scope, sandbox: bo
                 Text("沙箱中不提供此功能。", "The sandbox does not have this. Try it with a real app."),
             )
         if enough.isdisjoint(caller.scopes):
-            detail = Text(f"令牌没有 {scope} 权限。", f"The token does not have the scope {scope}.")
-            challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
-            raise HttpProblem(403, "insufficient-scope", detail, headers={"WWW-Authenticate": challenge})
+            raise insufficient(scope)
         g.caller = caller
 
     return check
+
+
+def insufficient(scope: Scope) -> HttpProblem:
+    """The answer to a caller without this scope."""
+    detail = Text(f"令牌没有 {scope} 权限。", f"The token does not have the scope {scope}.")
+    challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
+    return HttpProblem(403, "insufficient-scope", detail, headers={"WWW-Authenticate": challenge})
 
 
 def caller() -> Caller:
@@ -114,6 +136,31 @@ def staff() -> Staff:
 
 
 Authentic = TypeVar("Authentic")
+
+
+def app_token_needed() -> HttpProblem:
+    """The answer to a resident's token where only the app's own counts."""
+    detail = Text(
+        "此接口不接受居民会话令牌，请使用应用自己的访问令牌。",
+        "A resident's token is not taken here. Use the app's own, from /oauth/token.",
+    )
+    return HttpProblem(403, "app-token-needed", detail)
+
+
+def resident_token_needed() -> HttpProblem:
+    """The answer to an app's own token where it is about a resident's session."""
+    detail = Text(
+        "此接口只接受居民会话令牌（POST /v1/sessions）。", "This is about a resident's session: send its token."
+    )
+    return HttpProblem(403, "resident-token-needed", detail)
+
+
+def _resident(token: str) -> Caller:
+    told = told_of(current_app.view_functions.get(request.endpoint or ""))
+    reach = told.resident if told else None
+    door: ResidentDoor = current_app.extensions[RESIDENTS]
+    card_id = (request.view_args or {}).get("card_id")
+    return _authentic(lambda sent: door(sent, reach, card_id), token)
 
 
 def _authentic(authenticate: Callable[[str], Authentic], token: str) -> Authentic:

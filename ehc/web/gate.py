@@ -4,7 +4,7 @@ Not Flask-Limiter: it asks its storage for each limit of each request by itself,
 most, and seldom, as a check needs it; two limiters would count one app twice.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -71,7 +71,7 @@ class Gate:
         self._spend([self._of_card(caller, card_id)])
 
     def address(self) -> str | None:
-        """From where the request comes, for the audit log."""
+        """From where the request comes."""
         found = caller_address(self._trusted)
         return str(found) if found is not None else None
 
@@ -140,7 +140,3 @@ def _tell(response: Response) -> Response:
     if counts:
         response.headers.extend(headers_of(counts))
     return response
-
-
-FromWhere = Callable[[], str | None]
-"""Tells the address of a request, for the audit log."""

@@ -100,7 +100,9 @@ class Once:
 
     def _digest(self) -> bytes:
         """By which a request is known again. Keyed: a body holds what could be found out by trying."""
-        sent = f"{request.method} {request.path}\n".encode() + request.get_data(cache=True)
+        who = whoever()
+        resident = f" {who.resident.identity_id}" if isinstance(who, Caller) and who.resident is not None else ""
+        sent = f"{request.method} {request.path}{resident}\n".encode() + request.get_data(cache=True)
         return self.secrets().blind_index.of("idempotency", sent.decode("latin-1"))
 
     def _claimed(self, session: Session, who: Caller | Staff, key: str, digest: bytes) -> bool:

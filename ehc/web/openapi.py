@@ -13,7 +13,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from flask import Flask
 from marshmallow import Schema, fields
 
-from ehc.callers import Right, Scope
+from ehc.callers import Reach, Right, Scope
 
 View = TypeVar("View", bound=Callable[..., Any])
 _MARK = "__ehc_operation__"
@@ -52,6 +52,8 @@ class Operation:
     """What it asks of the staff; with neither a scope nor a right, or `staff`, anyone may call."""
     staff: bool = False
     """Whether anybody of the staff may call, whatever their roles."""
+    resident: Reach | None = None
+    """How far a resident's own token goes here; None: it is refused."""
     problems: Iterable[int] = ()
     body: type[Schema] | None = None
     form: type[Schema] | None = None
@@ -73,11 +75,16 @@ def operation(summary: str, **facts: Any) -> Callable[[View], View]:
     return mark
 
 
+def told_of(view: Callable[..., Any] | None) -> Operation | None:
+    """What was said of a view."""
+    return getattr(view, _MARK, None)
+
+
 def described(app: Flask) -> list[tuple[str, str, str, Operation]]:
     """Every described route: its path with `{names}`, its method, endpoint and what it says. Tokens and `/v1` come first."""
     found = []
     for rule in app.url_map.iter_rules():
-        told = getattr(app.view_functions[rule.endpoint], _MARK, None)
+        told = told_of(app.view_functions[rule.endpoint])
         method = next(iter(sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})), "GET")
         if told is not None:
             found.append((_CONVERTER.sub(r"{\1}", rule.rule), method, rule.endpoint, told))
@@ -105,6 +112,8 @@ def description(app: Flask, *, version: str) -> dict[str, Any]:
         "description": "A session of the staff, from POST /v1/admin/sessions.",
     }
     spec.components.security_scheme("staff", session)
+    resident = {"type": "http", "scheme": "bearer", "description": "A session of a resident, from POST /v1/sessions."}
+    spec.components.security_scheme("resident", resident)
     spec.components.schema("Problem", schema=ProblemOut)
     for path, method, endpoint, told in described(app):
         spec.path(path=path, operations={method.lower(): _operation(path, endpoint, told)})
@@ -123,6 +132,8 @@ def _operation(path: str, endpoint: str, told: Operation) -> dict[str, Any]:
         body["description"] = told.description
     if told.scope:
         body["security"] = [{"oauth2": [told.scope]}]
+    if told.resident:
+        body["security"] = [*body.get("security", ()), {"resident": []}]
     if told.staff or told.right:
         body["security"] = [{"staff": []}]
     if told.right:

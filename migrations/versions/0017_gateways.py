@@ -1,7 +1,7 @@
 """Gateways: accounts with their secrets and places, counts of calls by the hour, and the last failed calls.
 
 Revision ID: 0017
-Revises: 0015
+Revises: 0020
 """
 
 import sqlalchemy as sa
@@ -9,7 +9,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0017"
-down_revision = "0015"
+down_revision = "0020"
 branch_labels = None
 depends_on = None
 

@@ -14,19 +14,24 @@ from werkzeug.test import TestResponse
 
 from ehc.access import clients, tokens
 from ehc.access.roles import RIGHTS
-from ehc.callers import Branch, Caller, ClientKind, Role, Scope
+from ehc.callers import Branch, Caller, ClientKind, Reach, Role, Scope
 from ehc.keystore.ring import Purpose
 from ehc.keystore.signing_keys import DatedSigner
+from ehc.web.openapi import described
 from tests.contract.helpers import signer_of
+from tests.support import residents
 from tests.support.access_rows import CARD, NOBODYS, ROWS, Row
-from tests.support.service import Api, Service
+from tests.support.service import Api, Service, citizen_number
 from tests.support.service import told as answered
 
 Headers = dict[str, str]
 NOT_AUTHENTIC = ("none", "garbage", "expired", "disabled app", "blocked terminal")
 STAFF = tuple(f"staff {role}" for role in Role)
 CLIENTS = ("app without the scope", "other app", "terminal", "other terminal")
-KINDS = (*NOT_AUTHENTIC, *CLIENTS, *STAFF)
+EXPIRED = "expired resident"
+GUARDIAN = "resident who acts for the holder"
+RESIDENTS = (EXPIRED, "resident", GUARDIAN, "other resident", "resident of another app", "resident not linked")
+KINDS = (*NOT_AUTHENTIC, *CLIENTS, *RESIDENTS, *STAFF)
 CASES = [(*route, kind) for route in ROWS for kind in KINDS]
 
 
@@ -35,9 +40,13 @@ class Callers:
     """Makes a token of each kind."""
 
     service: Service
+    stranger: str
+    """The card of somebody else."""
 
-    def headers(self, kind: str, row: Row) -> Headers:
-        """What a caller of this kind sends to show who it is."""
+    def headers(self, kind: str, row: Row, card_id: str | None = None) -> Headers:
+        """What a caller of this kind sends to show who it is, at the card of a route that has one."""
+        if kind in RESIDENTS:
+            return _bearer(self._resident(kind, card_id or self.stranger))
         known: dict[str, Callable[[], Headers]] = {
             "none": lambda: {},
             "garbage": lambda: _bearer("eyJhbGciOiJub25lIn0.e30."),
@@ -54,6 +63,20 @@ class Callers:
     def rightful(self, row: Row, api: Api) -> Headers:
         """Of this app, or where it lacks the scope, of a new one that has all."""
         return self._app(frozenset(Scope)) if Scope.BATCH in row.scopes else api.headers
+
+    def _resident(self, kind: str, card_id: str) -> str:
+        service, app = self.service, self.service.app
+        if kind == GUARDIAN and card_id != self.stranger:
+            residents.act_for(service, self.stranger, card_id)
+        known: dict[str, Callable[[], str]] = {
+            EXPIRED: lambda: residents.token_of(service, app, card_id, ended=True),
+            "resident": lambda: residents.token_of(service, app, card_id),
+            GUARDIAN: lambda: residents.token_of(service, app, self.stranger),
+            "other resident": lambda: residents.token_of(service, app, self.stranger),
+            "resident of another app": lambda: residents.token_of(service, service.other_app, card_id),
+            "resident not linked": lambda: residents.token_of(service, app),
+        }
+        return known[kind]()
 
     def _app(self, scopes: frozenset[Scope]) -> Headers:
         with self.service.session() as session:
@@ -102,11 +125,17 @@ def _bearer(token: str) -> Headers:
 
 @pytest.fixture(scope="module")
 def callers(shared: Service) -> Callers:
-    return Callers(shared)
+    stranger = shared.app.register(1, id_number=citizen_number(1, born="19480101"))["card_id"]
+    return Callers(shared, stranger)
 
 
 def test_every_route_has_a_row_and_every_row_a_route(shared: Service) -> None:
     assert set(_routes(shared.flask)) == set(ROWS)
+
+
+def test_the_description_says_where_a_residents_token_is_taken(shared: Service) -> None:
+    for path, method, _, told in described(shared.flask):
+        assert told.resident == ROWS[method, path].resident, (method, path)
 
 
 def _routes(flask: Flask) -> Iterator[tuple[str, str]]:
@@ -129,8 +158,8 @@ def test_a_caller_gets_what_the_row_says(
 ) -> None:
     method, path, kind = case
     row = ROWS[method, path]
-    card_id = shared.app.register(**newcomer)["card_id"] if path.startswith(CARD) else NOBODYS
-    answer = _call(shared, method, path, card_id, callers.headers(kind, row))
+    card_id = shared.app.register(**newcomer)["card_id"] if path.startswith(CARD) else None
+    answer = _call(shared, method, path, card_id or NOBODYS, callers.headers(kind, row, card_id))
     expected = _expected(row, kind)
     if expected is None:
         assert answer.status_code < 500
@@ -143,7 +172,14 @@ def test_a_caller_gets_what_the_row_says(
 
 CODES = {
     401: {"token-missing", "token-invalid"},
-    403: {"insufficient-scope", "right-missing"},
+    403: {
+        "insufficient-scope",
+        "right-missing",
+        "app-token-needed",
+        "resident-token-needed",
+        "session-not-linked",
+        "not-in-sandbox",
+    },
 }
 
 
@@ -152,8 +188,10 @@ def _expected(row: Row, kind: str) -> int | None:
     if row.anyone:
         return None
     for_staff = bool(row.right or row.any_staff)
-    if kind in NOT_AUTHENTIC or for_staff != kind.startswith("staff "):
+    if kind in {*NOT_AUTHENTIC, EXPIRED} or for_staff != kind.startswith("staff "):
         return 401
+    if kind in RESIDENTS:
+        return _expected_of_resident(row, kind)
     return _expected_of_staff(row, kind) if for_staff else _expected_of_client(row, kind)
 
 
@@ -168,6 +206,16 @@ def _expected_of_client(row: Row, kind: str) -> int | None:
     return row.other if kind == "other app" and row.scopes - {Scope.VERIFY} else 403
 
 
+def _expected_of_resident(row: Row, kind: str) -> int | None:
+    if row.resident is None:
+        return 403
+    if row.resident is Reach.SELF or kind == "resident":
+        return row.mine
+    if kind == "resident not linked":
+        return 403
+    return None if kind == GUARDIAN and row.resident is Reach.FAMILY else 404
+
+
 OWN = [(method, path) for (method, path), row in ROWS.items() if row.own is not None]
 
 
@@ -179,3 +227,16 @@ def test_the_rightful_caller_is_answered(
     card_id = shared.app.register(**newcomer)["card_id"] if path.startswith(CARD) else NOBODYS
     answer = _call(shared, method, path, card_id, callers.rightful(row, shared.app))
     assert answer.status_code == row.own
+
+
+MINE = [(method, path) for (method, path), row in ROWS.items() if row.resident and (row.mine or row.own)]
+
+
+@pytest.mark.parametrize(("method", "path"), MINE, ids=[" ".join(route) for route in MINE])
+def test_the_resident_is_answered_as_the_app_is(
+    shared: Service, callers: Callers, newcomer: dict[str, Any], method: str, path: str
+) -> None:
+    row = ROWS[method, path]
+    card_id = shared.app.register(**newcomer)["card_id"] if path.startswith(CARD) else None
+    answer = _call(shared, method, path, card_id or NOBODYS, callers.headers("resident", row, card_id))
+    assert answer.status_code == (row.mine or row.own)

@@ -1,21 +1,27 @@
 """The two-person rule: what one proposes another decides, once, in time, and about the world as it was."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
 from ehc.access.staff_models import StaffRow
 from ehc.callers import Role
-from ehc.issuer import mass_cancelling, tasks
+from ehc.cards.models import CardRow
+from ehc.cards.store import NoSuchCard
+from ehc.errors import Text, Unavailable
+from ehc.issuer import lifecycle, mass_cancelling, tasks
 from ehc.keystore import signing_keys
 from ehc.place import Place
 from ehc.worker import drain
 from tests.contract.helpers import at_once, problem, signer_of, wrong
+from tests.contract.test_staff_log_in import acts
 from tests.support.service import Service, StaffApi, citizen_number, person, told
 from tests.support.two_people import APPROVALS, TABLE, approved, pair, proposed, rule
 
@@ -286,6 +292,71 @@ def test_a_job_that_was_stopped_goes_on_where_it_was(service: Service, monkeypat
     assert states(service, ids) == ["cancelled"] * 4
     with service.session() as session:
         assert session.scalar(text("SELECT count(*) FROM card_event WHERE action = 'cancelled'")) == 4
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [(ValueError("王小明"), "error"), (NoSuchCard(Text("无", "none")), "card-not-found")],
+    ids=["unforeseen", "of ours"],
+)
+def test_a_card_that_cannot_be_cancelled_holds_up_no_other(
+    service: Service, monkeypatch: pytest.MonkeyPatch, error: Exception, why: str
+) -> None:
+    ids = sorted(cards(service, 3))
+    approval_id = approved(service, CARDS, {"card_ids": ids, "reason": "r"})["approval_id"]
+    failing(monkeypatch, ids[0], error)
+    run_list(service, approval_id)
+    assert states(service, ids) == ["active", "cancelled", "cancelled"]
+    (act,) = acts(service, "card.cancel-skipped")
+    assert (act["subject"], act["facts"]["why"]) == (ids[0], why)
+    assert "王小明" not in str(act)
+
+
+def test_a_database_that_is_away_is_no_fault_of_a_card(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = sorted(cards(service, 2))
+    approval_id = approved(service, CARDS, {"card_ids": ids, "reason": "r"})["approval_id"]
+    for error in (OperationalError("", None, Exception()), Unavailable(Text("忙", "busy"))):
+        with monkeypatch.context() as broken:
+            failing(broken, ids[0], error)
+            with pytest.raises(type(error)):
+                run_list(service, approval_id)
+    assert states(service, ids) == ["active", "active"]
+    run_list(service, approval_id)
+    assert states(service, ids) == ["cancelled", "cancelled"]
+
+
+def test_a_card_that_another_run_had_in_hand_when_it_died_is_not_left(service: Service) -> None:
+    ids = cards(service, 1)
+    approval_id = approved(service, CARDS, {"card_ids": ids, "reason": "r"})["approval_id"]
+    with Session(service.engine) as dying:
+        dying.execute(text("SELECT 1 FROM mass_cancellation FOR UPDATE"))
+        other = threading.Thread(target=run_list, args=(service, approval_id))
+        other.start()
+        other.join(1)
+        assert other.is_alive()
+        dying.rollback()
+    other.join(10)
+    assert states(service, ids) == ["cancelled"]
+
+
+def failing(patch: pytest.MonkeyPatch, card_id: str, error: Exception) -> None:
+    """Have the cancelling of one card end in an error."""
+    apply = lifecycle.apply
+
+    def broken(session: Session, card: CardRow, *args: Any, **named: Any) -> Any:
+        if str(card.id) == card_id:
+            raise error
+        return apply(session, card, *args, **named)
+
+    patch.setattr(lifecycle, "apply", broken)
+
+
+def run_list(service: Service, approval_id: str) -> None:
+    place = Place(service.settings, clock=service.clock)
+    try:
+        tasks.cancel_many(place, approval_id)
+    finally:
+        place.close()
 
 
 def test_cards_that_are_not_there_are_not_proposed_and_a_list_is_bounded(service: Service) -> None:

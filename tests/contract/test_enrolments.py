@@ -10,7 +10,7 @@ import jwt
 import pytest
 import zxingcpp
 from PIL import Image
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from ehc.access import enrolments
 from ehc.access.terminal_models import ClientKeyRow, EnrolmentRow
@@ -312,3 +312,26 @@ def test_old_codes_are_forgotten(service: Service) -> None:
     with service.session() as session:
         assert [str(row) for row in session.scalars(select(EnrolmentRow.id))] == [used["enrolment_id"]]
     assert unused["enrolment_id"] != used["enrolment_id"]
+
+
+def test_nothing_is_enrolled_at_an_institution_that_is_closed(service: Service) -> None:
+    staff, there = service.staff(Role.SYSTEM_ADMIN), institution_id(service)
+    terminal = KeyTerminal.enrolled(service, staff)
+    assert staff.post(f"/v1/admin/institutions/{there}/close", {"reason": "停业"}).status_code == 200
+    body = {"institution_id": there, "terminal_code": "W-NEW", "name": "窗口", "kind": "window"}
+    for path, wanted in ((ENROLMENTS, body), (f"{ADMIN}/{terminal.id}/replace", {})):
+        assert problem(staff.post(path, wanted)) == (409, "institution-state")
+
+
+@pytest.mark.parametrize("lost", ["disabled_at = now()", "roles = '{audit-admin}'"])
+def test_a_code_ends_with_the_right_of_whoever_made_it(service: Service, lost: str) -> None:
+    staff, key = service.staff(Role.SYSTEM_ADMIN), new_key()
+    body = enrolling(service, enrolment(service, staff)["code"], key)
+    with service.session() as session:
+        session.execute(text(f"UPDATE staff SET {lost} WHERE id = :id"), {"id": staff.id})
+    assert problem(service.client().post("/v1/terminals/enrol", json=body)) == (403, "enrolment-refused")
+    with service.session() as session:
+        session.execute(
+            text("UPDATE staff SET disabled_at = NULL, roles = '{system-admin}' WHERE id = :id"), {"id": staff.id}
+        )
+    assert service.client().post("/v1/terminals/enrol", json=body).status_code == 201

@@ -369,15 +369,12 @@ def test_what_is_closed_stays_closed(service: Service) -> None:
     assert acts(service, found["institution_id"]).count("institution.closed") == 1
 
 
-@pytest.mark.parametrize(("move", "status"), [("suspend", 403), ("close", 403), ("resume", 200)])
-def test_suspending_and_closing_ask_for_a_fresh_proof(service: Service, move: str, status: int) -> None:
+@pytest.mark.parametrize("move", ["suspend", "close", "resume"])
+def test_every_move_asks_for_a_fresh_proof(service: Service, move: str) -> None:
     who = admin(service)
     path = f"{PATH}/{made(who)['institution_id']}"
     service.clock.advance(300)
-    answer = who.post(f"{path}/{move}", {"reason": "检查"})
-    assert answer.status_code == status
-    if status == 403:
-        assert problem(answer) == (403, "proof-too-old")
+    assert problem(who.post(f"{path}/{move}", {"reason": "检查"})) == (403, "proof-too-old")
 
 
 def test_a_list_is_read_page_by_page(service: Service) -> None:

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
+from ehc.binding import proofs
 from tests.contract.helpers import at_once, poster, problem, wrong
 from tests.support.service import Api, Service, told
 
@@ -181,6 +182,78 @@ def test_a_change_of_records_is_followed(service: Service, checked: Checked, how
     assert [one["patient_id"] for one in told(service.terminal.get(path(card)))["items"]] == ["P-9"]
     assert ended(service) == [(why, True)]
     assert problem(service.second_terminal.post("/v1/patient-ids/changes", change)) == (404, "binding-not-found")
+
+
+@pytest.mark.parametrize("move", ["suspend", "report-loss"])
+def test_a_change_of_records_is_followed_whatever_the_state_of_the_card(
+    service: Service, checked: Checked, move: str
+) -> None:
+    """Else the card, active again, would lead to a record that is no more."""
+    card = checked()
+    service.terminal.post(path(card), wanted(card))
+    assert service.app.post(f"/v1/cards/{card['card_id']}/{move}", {"reason": "遗失"}).status_code == 200
+    change = {"change": "merge", "id_type": "outpatient", "patient_id": "P-1", "into": "P-9"}
+    assert service.terminal.post("/v1/patient-ids/changes", change).status_code == 200
+    assert [one["patient_id"] for one in told(service.terminal.get(path(card)))["items"]] == ["P-9"]
+
+
+def test_a_change_that_is_told_again_after_the_next_one_is_known(service: Service, checked: Checked) -> None:
+    card = checked()
+    service.terminal.post(path(card), wanted(card))
+    first = {"change": "merge", "id_type": "outpatient", "patient_id": "P-1", "into": "P-5"}
+    assert service.terminal.post("/v1/patient-ids/changes", first).status_code == 200
+    second = service.terminal.post("/v1/patient-ids/changes", first | {"patient_id": "P-5", "into": "P-9"})
+    again = service.terminal.post("/v1/patient-ids/changes", first)
+    assert (again.status_code, told(again)) == (200, told(second))  # the record that goes on now
+    never = first | {"into": "P-7"}
+    assert problem(service.terminal.post("/v1/patient-ids/changes", never)) == (404, "binding-not-found")
+
+
+def test_a_change_is_followed_to_the_card_that_goes_on(
+    service: Service, checked: Checked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The card is joined to another just when the hospital merges its records."""
+    first, second = checked(1), checked(2)
+    service.terminal.post(path(first), wanted(first))
+    hold = proofs.hold
+    held: list[Any] = []
+
+    def joined(session: Any, card: Any) -> None:
+        if not held:
+            with service.session() as other:
+                moved = text("UPDATE patient_id SET card_serial = (SELECT serial FROM card WHERE id = :id)")
+                other.execute(moved, {"id": second["card_id"]})
+        held.append(card)
+        hold(session, card)
+
+    monkeypatch.setattr(proofs, "hold", joined)
+    change = {"change": "merge", "id_type": "outpatient", "patient_id": "P-1", "into": "P-9"}
+    assert service.terminal.post("/v1/patient-ids/changes", change).status_code == 200
+    assert [one["patient_id"] for one in told(service.terminal.get(path(second)))["items"]] == ["P-9"]
+
+
+def test_an_answer_kept_for_a_key_does_not_outlive_the_patient_id(service: Service, checked: Checked) -> None:
+    """A wrong one that was ended is a wrong patient at each repetition."""
+    card = checked()
+    service.terminal.post(path(card), wanted(card))
+    inpatient = wanted(card, "I-1", id_type="inpatient")
+    binding = told(service.terminal.post(path(card), inpatient))["binding_id"]
+    body = {"code": service.app.code(card["card_id"]), "step": "registration"}
+
+    def scan() -> dict[str, Any]:
+        return told(service.terminal.post("/v1/verifications", body, Idempotency_Key="k"))
+
+    first = scan()
+    assert (first["patient_id"], first["patient_ids"]) == ("P-1", {"outpatient": "P-1", "inpatient": "I-1"})
+    assert scan() == first
+    change = {"change": "merge", "id_type": "outpatient", "patient_id": "P-1", "into": "P-9"}
+    assert service.terminal.post("/v1/patient-ids/changes", change).status_code == 200
+    assert scan() == first | {"patient_id": "P-9", "patient_ids": {"outpatient": "P-9", "inpatient": "I-1"}}
+    service.terminal.http.delete(f"{path(card)}/{binding}", headers=service.terminal.headers)
+    assert scan() == first | {"patient_id": "P-9", "patient_ids": {"outpatient": "P-9"}}
+    for one in told(service.terminal.get(path(card)))["items"]:
+        service.terminal.http.delete(f"{path(card)}/{one['binding_id']}", headers=service.terminal.headers)
+    assert scan() == {name: value for name, value in first.items() if name not in {"patient_id", "patient_ids"}}
 
 
 def test_records_of_two_people_are_not_merged(service: Service, checked: Checked) -> None:

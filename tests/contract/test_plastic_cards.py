@@ -7,6 +7,8 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
+from ehc.access import clients
+from ehc.callers import Scope
 from tests.contract.helpers import problem, wrong
 from tests.support.plastic import (
     ATR,
@@ -23,7 +25,7 @@ from tests.support.plastic import (
     states,
     wanted,
 )
-from tests.support.service import Service, citizen_number, told
+from tests.support.service import Api, Service, citizen_number, told
 
 DAY = 86_400
 REASON = {"reason": "遗失"}
@@ -52,10 +54,28 @@ def test_a_number_is_taken_in_one_form(service: Service) -> None:
     ("kind", "good", "bad"),
     [
         ("resident-health-card", ["0" * 16, "F" * 16], ["0" * 15, "0" * 17, "G" * 16, "０" * 16]),
-        ("social-security-card", ["A12345678"], ["A1234567", "A123456789", "A1234567-"]),
+        (
+            "social-security-card",
+            ["370100-A12345678"],
+            ["A12345678", "370100-A1234567", "370100-A123456789", "37010-A12345678"],
+        ),
         ("visit-card", ["a-12", "x" * 32], ["x12", "x" * 33, "-123", "a 12", citizen_number(5)]),
-        ("rural-cooperative-card", ["6301051234", "x" * 24], ["6" * 9, "6" * 25, "630105/234", citizen_number(5)]),
-        ("citizen-card", ["12345678", "x" * 24], ["1" * 7, "1" * 25, citizen_number(5), citizen_number(5).lower()]),
+        (
+            "rural-cooperative-card",
+            ["630105-6301051234", f"630105-{'x' * 24}"],
+            ["6301051234", f"630105-{'6' * 9}", f"630105-{'6' * 25}", "630105-630105/234", citizen_number(5)],
+        ),
+        (
+            "citizen-card",
+            ["370100-12345678", f"370100-{'x' * 24}"],
+            [
+                "12345678",
+                "370100-1234567",
+                f"370100-{'1' * 25}",
+                citizen_number(5),
+                f"370100-{citizen_number(5).lower()}",
+            ],
+        ),
         ("wristband", ["W001"], ["W01", "腕带0001"]),
     ],
 )
@@ -171,6 +191,18 @@ def test_numbers_of_visit_cards_are_each_hospital_s_own(service: Service) -> Non
     assert scan["card"]["card_id"] == there["card_id"]
 
 
+def test_one_number_of_two_regions_is_two_cards(service: Service) -> None:
+    """Regions number their cards apart: a card of the one must not lead to who bound that of the other."""
+    first, second = checked(service, 1), checked(service, 2)
+    bound(service, first, "370100-A12345678", kind="social-security-card")
+    unknown = read(service, "370200-A12345678", kind="social-security-card")
+    assert (unknown["outcome"], unknown["reason"]) == ("rejected", "not-issued")
+    bound(service, second, "370200-A12345678", kind="social-security-card")
+    for region, card in (("370100", first), ("370200", second)):
+        scan = read(service, f"{region}-A12345678", kind="social-security-card")
+        assert scan["card"]["card_id"] == card["card_id"]
+
+
 def test_who_sees_which(service: Service) -> None:
     card = checked(service)
     bound(service, card)
@@ -199,6 +231,28 @@ def test_who_sees_which(service: Service) -> None:
     assert problem(answer) == (404, "binding-not-found")
 
 
+def test_an_app_is_told_of_past_plastic_cards_where_it_asks(service: Service) -> None:
+    card = checked(service)
+    first = bound(service, card)
+    body = wanted(card, 2)
+    del body["kind"]
+    second = told(service.terminal.post(path(card, first, "replace"), body))["binding_id"]
+    third = bound(service, card, 3)
+    later(service, 1)
+    ended = told(delete(service.app, path(card, third)))["ended_at"]
+    now = [(one["binding_id"], one["state"]) for one in told(service.app.get(path(card)))["items"]]
+    assert now == [(second, "active")]
+    whole = {one["binding_id"]: one for one in told(service.app.get(f"{path(card)}?past=true"))["items"]}
+    assert {name: one["state"] for name, one in whole.items()} == {
+        first: "replaced",
+        second: "active",
+        third: "unbound",
+    }
+    assert (whole[first]["replaced_by"], whole[third]["ended_at"]) == (second, ended)
+    assert "ended_at" not in whole[second]
+    assert wrong(service.terminal.get(f"{path(card)}?past=true")) == [("/past", "unknown-member")]
+
+
 def test_an_app_sends_no_number(service: Service) -> None:
     card = checked(service)
     binding = bound(service, card)
@@ -212,6 +266,27 @@ def test_an_app_sends_no_number(service: Service) -> None:
     assert wrong(service.app.post(path(card, binding, "report-loss"), REASON | found)) == [
         ("/verification_id", "unknown-member")
     ]
+
+
+def test_an_app_without_the_scope_of_bindings_sees_and_moves_nothing(service: Service) -> None:
+    scopes = frozenset({Scope.CARDS, Scope.VERIFY})
+    with service.session() as session:
+        made = clients.add_app(session, name="验卡应用", scopes=scopes, now=service.clock.now())
+    api = Api(service.flask.test_client(), made)
+    card = checked(service)
+    binding = bound(service, card)
+    assert api.register(1)["card_id"] == card["card_id"]
+    whole = f"/v1/cards/{card['card_id']}/bindings"
+    for answer in (
+        api.get(whole),
+        api.get(path(card)),
+        api.post(path(card, binding, "report-loss"), REASON),
+        delete(api, path(card, binding)),
+        api.get(f"{whole}/patient-ids"),
+        delete(api, f"{whole}/patient-ids/{binding}"),
+    ):
+        assert problem(answer) == (403, "insufficient-scope")
+    assert states(service) == ["active"]
 
 
 def test_an_app_without_a_grant_moves_nothing(service: Service) -> None:
@@ -327,6 +402,23 @@ def test_a_lost_card_that_is_unbound_stays_on_the_list_until_its_time(service: S
     assert list(listed(service).values()) == [None]
 
 
+def test_a_lost_card_that_is_unbound_is_nobody_else_s_until_its_time(service: Service) -> None:
+    """Whoever stole card and phone must not set the card free by binding it to an account of their own."""
+    card, thief = checked(service, 1), checked(service, 2)
+    binding = bound(service, card)
+    service.app.post(path(card, binding, "report-loss"), REASON)
+    delete(service.app, path(card, binding))
+    assert problem(service.terminal.post(path(thief), wanted(thief))) == (409, "already-bound")
+    assert list(listed(service).values()) == ["loss-temporary"]
+    bound(service, card)  # its holder, checked at the window with the card in the reader
+    assert list(listed(service).values()) == [None]
+    binding = told(service.app.get(path(card)))["items"][0]["binding_id"]
+    service.app.post(path(card, binding, "report-loss"), REASON)
+    delete(service.app, path(card, binding))
+    later(service, 7 * DAY)
+    bound(service, again(service, thief))
+
+
 def test_cancelling_the_account_cancels_its_plastic_cards(service: Service) -> None:
     card, other = checked(service, 1), checked(service, 2)
     bound(service, card)
@@ -351,6 +443,25 @@ def test_a_wristband_leads_to_a_temporary_card_and_no_other_kind_does(service: S
     told_of = read(service, "W001", kind="wristband", second_factor={"document_seen": True}, operator="李")
     assert (told_of["card"]["assurance"], told_of["card"]["verified"]) == ("unverified", False)
     assert "second_factor" not in told_of
+
+
+def test_an_institution_unbinds_what_it_numbers_and_nothing_else(service: Service) -> None:
+    """The wristband of somebody whom nobody can name comes off, and its number goes to the next patient."""
+    arrival = {"name": "unknown", "sex": "male", "age": 40, "visit_at": service.clock.now().isoformat()}
+    made = told(service.app.post("/v1/temporary-cards", arrival))
+    check = service.terminal.scan(made["code"])["verification_id"]
+    card = {"card_id": made["card_id"], "verification_id": check, "serial": 1}
+    body = wanted(card, "W-0001", kind="wristband")
+    del body["holder"]
+    wristband = told(service.terminal.post(path(card), body))["binding_id"]
+    assert problem(delete(service.second_terminal, path(card, wristband))) == (404, "binding-not-found")
+    for _ in range(2):
+        assert told(delete(service.terminal, path(card, wristband)))["state"] == "unbound"
+    following = checked(service)
+    bound(service, following, "W-0001", kind="wristband")
+    assert read(service, "W-0001", kind="wristband")["card"]["card_id"] == following["card_id"]
+    everybody_s = bound(service, following)
+    assert problem(delete(service.terminal, path(following, everybody_s))) == (404, "binding-not-found")
 
 
 def test_the_same_key_is_one_binding(service: Service) -> None:

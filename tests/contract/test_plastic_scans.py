@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.contract.helpers import wrong
-from tests.support.plastic import ATR, bound, checked, later, path, read
+from tests.support.plastic import ATR, bound, checked, delete, later, path, read
 from tests.support.service import Service, told
 
 DAY = 86_400
@@ -137,3 +137,19 @@ def test_an_answer_kept_for_a_key_does_not_outlive_the_plastic_card(service: Ser
     (one,) = told(service.app.get(path(card)))["items"]
     service.app.post(path(card, one["binding_id"], "report-loss"), {"reason": "r"})
     assert scan()["reason"] == "card-suspended"
+
+
+def test_an_answer_kept_for_a_key_does_not_outlive_the_plastic_card_s_going_to_somebody_else(
+    service: Service, card: dict[str, Any]
+) -> None:
+    body = {"card_number": ATR.format(1), "kind": "resident-health-card", "step": "registration"}
+
+    def scan() -> dict[str, Any]:
+        return told(service.terminal.post("/v1/verifications", body, Idempotency_Key="k"))
+
+    assert scan()["card"]["card_id"] == card["card_id"]
+    (one,) = told(service.app.get(path(card)))["items"]
+    delete(service.app, path(card, one["binding_id"]))
+    other = checked(service, 2)
+    bound(service, other)
+    assert scan()["card"]["card_id"] == other["card_id"]

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from ehc.issuer import rights
 from ehc.outside.signed_http import PartyKey
@@ -12,6 +13,7 @@ from tests.contract.conftest import ServiceMaker
 from tests.contract.helpers import problem, serial_of, wrong
 from tests.contract.rights import PHONE, agree, listed, proved, withdraw
 from tests.contract.test_history import checked
+from tests.support import plastic
 from tests.support.service import Api, Service, citizen_number, person
 from tests.support.service import told as answered
 
@@ -103,6 +105,42 @@ def test_an_export_holds_the_records_that_were_joined(service: Service) -> None:
     assert [document["id_type"] for document in told["documents"]] == ["01", "03"]
     assert [record["name"] for record in told["joined_records"]] == ["王小明"]
     assert len(told["checks"]) == 1
+
+
+def test_an_export_holds_what_is_and_was_bound(service: Service) -> None:
+    card = plastic.checked(service)
+    first = plastic.bound(service, card, 1)
+    plastic.bound(service, card, "V-0001", kind="visit-card")
+    plastic.delete(service.app, plastic.path(card, first))
+    body = {"id_type": "outpatient", "patient_id": "P-1", "verification_id": card["verification_id"]}
+    assert service.terminal.post(f"/v1/cards/{card['card_id']}/bindings/patient-ids", body).status_code == 201
+    with service.session() as session:
+        account = text("""
+            INSERT INTO bank_account (id, card_serial, client_id, payer, payer_id, bank, kind, last4, state, start_request,
+                                      tries, started_at, expires_at, changed_at, version, failed_for)
+            SELECT gen_random_uuid(), serial, (SELECT id FROM client LIMIT 1), payer, resident_id, 'ICBC', 'debit', '0128',
+                   'failed', gen_random_uuid(), 0, :now, :now, :now, 1, 'factors-mismatch'
+            FROM card, unnest(ARRAY['self', 'guardian']) AS payer
+        """)
+        session.execute(account, {"now": service.clock.now()})
+    told = export(service.app, card["card_id"])
+    assert [(one["kind"], one["card_number"], one["institution"], one["state"]) for one in told["plastic_cards"]] in (
+        [
+            ("resident-health-card", plastic.ATR.format(1), None, "unbound"),
+            ("visit-card", "V-0001", "第一医院", "active"),
+        ],
+        [
+            ("visit-card", "V-0001", "第一医院", "active"),
+            ("resident-health-card", plastic.ATR.format(1), None, "unbound"),
+        ],
+    )
+    assert [(one["patient_id"], one["institution"], one["ended_at"]) for one in told["patient_ids"]] == [
+        ("P-1", "第一医院", None)
+    ]
+    assert sorted((one["payer"], one["last4"], one["why"]) for one in told["bank_accounts"]) == [
+        ("guardian", None, "factors-mismatch"),
+        ("self", "0128", "factors-mismatch"),
+    ]
 
 
 def test_an_export_holds_nothing_of_anybody_else(service: Service) -> None:

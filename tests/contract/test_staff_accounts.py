@@ -16,6 +16,7 @@ from tests.contract.helpers import at_once, problem, wrong
 from tests.contract.test_staff_log_in import acts
 from tests.support.service import Service, StaffApi, told
 from tests.support.staff import CURRENT, ME, PASSWORD, Authenticator, Person, add_passkey, log_in, person
+from tests.support.terminals import institution_id
 
 STAFF = "/v1/admin/staff"
 NEW = {"login": "wang.wu", "name": "王五"}
@@ -178,6 +179,21 @@ def test_roles_are_granted_only_to_who_set_the_account_up(
     wang = set_up(service, account | {"initial_password": reset["initial_password"]}, "another good password")
     assert problem(grant(security, account["staff_id"], grant_id, first)) == (409, "wrong-confirmation")
     assert grant(security, account["staff_id"], grant_id, confirmation(wang.enter()).lower()).status_code == 200
+
+
+@pytest.mark.parametrize("lost", ["disabled_at = now()", "roles = '{}'", "limited = true"])
+def test_who_may_propose_no_more_has_proposed_nothing(
+    service: Service, system: StaffApi, security: StaffApi, lost: str
+) -> None:
+    wang = set_up(service, made(system))
+    code = confirmation(wang.enter())
+    grant_id = told(propose(system, wang.id, "clerk", institution_id=institution_id(service)))["grant_id"]
+    with service.session() as session:
+        session.execute(text(f"UPDATE staff SET {lost} WHERE id = :id"), {"id": system.id})
+    assert problem(grant(security, wang.id, grant_id, code)) == (409, "grant-outdated")
+    assert security.post(f"{STAFF}/{wang.id}/roles/{grant_id}/refuse", {"reason": "other"}).status_code == 200
+    again = propose(service.staff(Role.SYSTEM_ADMIN), wang.id, "clerk", institution_id=institution_id(service))
+    assert grant(security, wang.id, told(again)["grant_id"], code).status_code == 200
 
 
 def test_a_reset_takes_roles_out_of_effect(service: Service, system: StaffApi, security: StaffApi) -> None:
@@ -354,3 +370,12 @@ def test_names_and_passwords_are_in_no_audit_row(service: Service, system: Staff
         (act,) = acts(service, action)
         for secret in ("王五", account["initial_password"], PASSWORD):
             assert secret not in str(act)
+
+
+@pytest.mark.parametrize("region", ["000000", "999999", "37010"])
+def test_a_region_operator_is_for_a_region_that_there_is(service: Service, system: StaffApi, region: str) -> None:
+    who = person(service)
+    body = {"roles": ["region-operator"], "branch": {"region": region}}
+    answer = system.post(f"{STAFF}/{who.id}/roles", body)
+    assert answer.status_code == 422, answer.text
+    assert [found["pointer"] for found in told(answer)["errors"]] == ["/branch/region"]

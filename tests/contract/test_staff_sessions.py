@@ -1,11 +1,20 @@
 """Sessions of the staff: whose they are, when they end, and that no other token is one."""
 
+from uuid import UUID
+
 import pytest
 from sqlalchemy import select
 
+from ehc.access import staff_sessions
+from ehc.access.models import InstitutionRow
 from ehc.access.staff_models import StaffRow, StaffSessionRow
-from ehc.callers import Branch, Role
+from ehc.callers import Branch, NotAuthentic, Role
+from ehc.db import unit_of_work
+from tests.contract.helpers import problem
+from tests.contract.test_staff_log_in import acts
 from tests.support.service import Service, told
+from tests.support.staff import person as staff_person
+from tests.support.terminals import institution_id
 
 CURRENT = "/v1/admin/sessions/current"
 
@@ -73,3 +82,37 @@ def test_only_a_hash_of_the_token_is_kept(service: Service) -> None:
         (kept,) = session.scalars(select(StaffSessionRow.token_hash))
     assert who.token.encode() not in kept
     assert len(kept) == 32
+
+
+@pytest.mark.parametrize("state", ["suspended", "closed"])
+def test_the_staff_of_an_institution_that_is_not_live_are_let_in_no_more(service: Service, state: str) -> None:
+    there = UUID(institution_id(service))
+    clerk = staff_person(service, Role.CLERK, branch=Branch(institution_id=there))
+    who = clerk.enter()
+    set_state(service, there, state)
+    assert who.get(CURRENT).status_code == 401
+    service.clock.advance(60)
+    assert problem(clerk.try_with()) == (401, "log-in-refused")
+    assert acts(service, "staff.log-in-refused")[-1]["facts"]["why"] == "institution"
+    if state == "suspended":
+        set_state(service, there, "live")
+        assert who.get(CURRENT).status_code == 200
+        clerk.enter()
+
+
+@pytest.mark.parametrize("demo", [True, False])
+def test_a_session_of_the_demo_counts_nowhere_else(service: Service, demo: bool) -> None:
+    who = service.staff(Role.SYSTEM_ADMIN)
+    with service.session() as session:
+        session.get_one(StaffRow, who.id).demo = True
+    known = staff_sessions.authenticator(unit_of_work(service.engine), service.clock, demo=demo)
+    if demo:
+        assert known(who.token).id == who.id
+    else:
+        with pytest.raises(NotAuthentic):
+            known(who.token)
+
+
+def set_state(service: Service, institution: UUID, state: str) -> None:
+    with service.session() as session:
+        session.get_one(InstitutionRow, institution).state = state

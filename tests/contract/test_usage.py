@@ -13,6 +13,7 @@ from ehc.access.usage_models import UsageHourRow
 from ehc.access.usage_summary import MOST
 from ehc.callers import Branch, Role
 from ehc.commands import main
+from tests.contract.test_staff_log_in import acts
 from tests.support.service import Service, StaffApi, told
 
 START = datetime(2031, 5, 1, 0, tzinfo=UTC)
@@ -52,6 +53,17 @@ def ask(who: StaffApi, **query: str) -> list[dict[str, Any]]:
 def address(**query: str) -> str:
     bounds = {"from": "2031-05-01T00:00:00Z", "until": "2031-05-02T00:00:00Z"}
     return SUMMARY + "?" + "&".join(f"{name}={value}" for name, value in (bounds | query).items())
+
+
+def test_every_reading_is_an_act_that_names_what_was_asked(service: Service, ids: tuple[UUID, UUID]) -> None:
+    who = service.staff(Role.REGION_OPERATOR, branch=Branch(region="370000"))
+    ask(who, group_by="institution,step", outcome="expired", institution_id=str(ids[0]))
+    assert who.get(address(group_by="nothing")).status_code == 422
+    (act,) = acts(service, "usage.read")
+    asked = {"since": "2031-05-01T00:00:00+00:00", "until": "2031-05-02T00:00:00+00:00"}
+    like = {"institution_id": str(ids[0]), "outcome": "expired"}
+    facts = {name: value for name, value in act["facts"].items() if name not in {"from", "request"}}
+    assert (act["actor"], facts) == (f"staff:{who.id}", asked | {"by": ["institution", "step"], "only": like})
 
 
 def test_all_is_one_sum(service: Service, ids: tuple[UUID, UUID]) -> None:

@@ -14,6 +14,8 @@ from ehc.access import webhooks
 from ehc.callers import Role
 from ehc.commands import main
 from ehc.settings import Settings, SettingsError
+from ehc.worker import drain
+from tests.contract.helpers import at_once
 from tests.support.service import Api, told
 from tests.support.webhooks import ALL, Hooks, kinds, receiving
 
@@ -287,6 +289,20 @@ def test_five_test_events_wait_at_most(hooks: Hooks) -> None:
     assert [app.post(path(made, "/test")).status_code for _ in range(6)] == [202] * 5 + [409]
 
 
+def test_one_replay_of_a_subscription_waits_or_runs_at_a_time(hooks: Hooks) -> None:
+    """Each goes over thirty days of events: an app that asks again and again would have all of the worker's time."""
+    app, made, since = hooks.service.app, hooks.subscribe(NOBODY), hooks.service.clock.now().isoformat()
+    other = hooks.subscribe(NOBODY + "/2")
+    answers = at_once(*[lambda: hooks.service.client().post(
+        path(made, "/replay"), json={"since": since}, headers=app.headers
+    )] * 5)  # fmt: skip
+    assert sorted(answer.status_code for answer in answers) == [202, 409, 409, 409, 409]
+    assert {told(answer)["code"] for answer in answers if answer.status_code == 409} == {"replay-waits"}
+    assert app.post(path(other, "/replay"), {"since": since}).status_code == 202
+    drain(hooks.place)
+    assert app.post(path(made, "/replay"), {"since": since}).status_code == 202
+
+
 def test_a_replay_begins_within_the_last_thirty_days(hooks: Hooks) -> None:
     app, made, now = hooks.service.app, hooks.subscribe(NOBODY), hooks.service.clock.now()
     for since, status in (
@@ -296,6 +312,7 @@ def test_a_replay_begins_within_the_last_thirty_days(hooks: Hooks) -> None:
         (now + timedelta(seconds=1), 422),
     ):
         assert app.post(path(made, "/replay"), {"since": since.isoformat()}).status_code == status
+        drain(hooks.place)
     assert app.post(path(made, "/replay"), {"since": "2026-01-01T00:00:00"}).status_code == 422
     assert app.post(path(made, "/replay"), {}).status_code == 422
 
@@ -394,6 +411,22 @@ def test_what_staff_paused_the_app_cannot_set_going(hooks: Hooks) -> None:
     for act in ("pause", "resume", "redeliver"):
         assert staff.post(f"{unknown}/{act}", {"reason": "x"} if act != "redeliver" else {}).status_code == 404
     assert staff.get(f"{unknown}/deliveries").status_code == 404
+
+
+def test_what_staff_paused_the_app_cannot_replace(hooks: Hooks) -> None:
+    app, staff = hooks.service.app, hooks.service.staff(Role.SYSTEM_ADMIN)
+    held, free = hooks.subscribe(NOBODY), hooks.subscribe(NOBODY + "/2")
+    staff.post(f"{ADMIN}/{held['webhook_id']}/pause", {"reason": "接收端异常"})
+    for url in (NOBODY + "/3", NOBODY):
+        refused = app.post("/v1/webhooks", {"url": url, "kinds": ["card.used"]})
+        assert (refused.status_code, told(refused)["code"]) == (409, "webhook-held")
+    gone = app.http.delete(path(held), headers=app.headers)
+    assert (gone.status_code, told(gone)["code"]) == (409, "webhook-held")
+    assert app.http.delete(path(free), headers=app.headers).status_code == 204
+    hooks.subscribe(NOBODY, app=hooks.service.other_app)
+    staff.post(f"{ADMIN}/{held['webhook_id']}/resume", {"reason": "已修复"})
+    hooks.subscribe(NOBODY + "/3")
+    assert app.http.delete(path(held), headers=app.headers).status_code == 204
 
 
 def test_staff_find_the_subscriptions_that_fail_page_by_page(hooks: Hooks) -> None:

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
@@ -34,9 +33,9 @@ from tests.e2e.sites import HOST, allowed, eventually
 from tests.support.imports import csv_bytes, row
 
 ROOT = Path(__file__).resolve().parents[2]
-SECOND_START_SECONDS = 5
 ADMINISTRATORS = ("admin", "security_admin", "audit_admin")
-KEYS = {"base_url", "app", "terminal", "second_terminal", "institution", "open_platform", "provincial", *ADMINISTRATORS}
+GATEWAYS = ("open_platform", "provincial")
+KEYS = {"base_url", "app", "terminal", "second_terminal", "institution", "log_in", *GATEWAYS, *ADMINISTRATORS}
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 pytestmark = [
@@ -56,15 +55,14 @@ class Demo:
     account: dict[str, Any] = field(default_factory=dict)
     printed: str = ""
 
-    def start(self, *, seconds: float = 90) -> float:
-        """Start and wait until it serves, or ends; the seconds that took."""
+    def start(self, *, seconds: float = 90) -> None:
+        """Start and wait until it serves, or ends."""
         env = {
             name: value for name, value in os.environ.items() if not name.startswith(("EHC_", "PYTEST", "PROMETHEUS"))
         }
         env |= {"PYTHONPATH": str(self.folder), "EHC_BIND": f"{HOST}:{self.port}", "PYTHONUNBUFFERED": "1"}
         env |= {"PWD": str(self.folder), "HOME": str(self.folder)}
         self.printed = ""
-        began = time.monotonic()
         self.process = subprocess.Popen(
             [*self.command, "-m", "ehc.dev"], cwd=self.folder, env=env, text=True, start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **self.account,
@@ -77,7 +75,6 @@ class Demo:
             if "Ctrl-C" in line:
                 break
         watch.cancel()
-        return time.monotonic() - began
 
     def interrupt(self) -> int:
         """Ctrl-C, as a terminal sends it; the exit code."""
@@ -232,7 +229,13 @@ def test_a_second_one_beside_it_or_on_its_port_is_told_so_in_one_sentence(first:
     assert served(first, "/readyz")[0] == 200  # the first one did not suffer
 
 
-def test_ctrl_c_stops_everything_and_the_next_start_is_quick_and_finds_all_as_it_was(first: Demo) -> None:
+def lasting(written: dict[str, Any]) -> dict[str, Any]:
+    """The demo's credentials without the addresses of the simulators, which take any free port at each start."""
+    appids = {name: told for name, told in written["log_in"].items() if name.endswith("_appid")}
+    return written | {"log_in": appids}
+
+
+def test_ctrl_c_stops_everything_and_the_next_start_finds_all_as_it_was(first: Demo) -> None:
     card, credentials = first.card, first.written
     children = family(first.process.pid)[1:]
     assert len(children) > 5
@@ -243,17 +246,15 @@ def test_ctrl_c_stops_everything_and_the_next_start_is_quick_and_finds_all_as_it
     assert touching(first.folder) == {}
     again = Demo(first.folder, first.port)
     try:
-        if again.start() > allowed(SECOND_START_SECONDS):  # this machine may have been busy with other tests
-            again.interrupt()
-            assert again.start() < allowed(SECOND_START_SECONDS)
-        assert again.written == credentials
+        again.start()
+        assert lasting(again.written) == lasting(credentials)
         assert again.card == card
         assert "accepted" in again.table[1]
         again.kill()  # and after a crash of the main process:
         last = Demo(first.folder, first.port)
         last.start()
         assert last.process.poll() is None, last.printed
-        assert (last.card, last.written) == (card, credentials)
+        assert (last.card, lasting(last.written)) == (card, lasting(credentials))
         assert last.interrupt() == 0
     finally:
         if again.process.poll() is None:

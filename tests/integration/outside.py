@@ -43,6 +43,8 @@ def asking(settings: Settings, simulators: Simulators, outside: Controls) -> Ite
             sms_key_file=Path(told["EHC_SMS_KEY_FILE"]),
             card_reader_url=told["EHC_CARD_READER_URL"],
             card_reader_key_file=Path(told["EHC_CARD_READER_KEY_FILE"]),
+            wechat_url=told["EHC_WECHAT_URL"],
+            alipay_url=told["EHC_ALIPAY_URL"],
             bank_url=told["EHC_BANK_URL"],
             bank_key_file=Path(told["EHC_BANK_KEY_FILE"]),
         )

@@ -427,6 +427,7 @@ def test_a_service_that_dies_before_it_asked_leaves_a_start_that_is_given_up(
     account_id = started(asking.app, card)
     with asking.session() as session:  # as a start is committed before the bank is asked
         session.execute(text("UPDATE bank_account SET state = 'starting', start_request = :new"), {"new": uuid4()})
+    asking.clock.advance(21)
     with worker_of(asking) as place:
         tasks.settle_at_bank(place, account_id)
     assert [row["failed_for"] for row in rows(asking)] == ["not-received"]

@@ -16,6 +16,7 @@ from ehc.crypto.wrapping import KeyEncryptingKey
 from ehc.keystore import secret_keys
 from tests.support.service import Api, Service, person
 from tests.support.service import told as answered
+from tests.support.terminals import KeyTerminal, enrolment
 
 Run = Callable[..., Result]
 
@@ -71,6 +72,12 @@ def test_an_app_may_be_given_fewer_scopes(run: Run, service: Service) -> None:
     made = told(run("clients", "add-app", "只读", "--scope", "cards"))
     answer = service.client().post("/oauth/token", data={"grant_type": "client_credentials", **made})
     assert answered(answer)["scope"] == "cards"
+
+
+def test_an_app_may_be_given_that_of_bindings(run: Run, service: Service) -> None:
+    made = told(run("clients", "add-app", "绑卡", "--scope", "cards", "--scope", "bindings"))
+    answer = service.client().post("/oauth/token", data={"grant_type": "client_credentials", **made})
+    assert set(answered(answer)["scope"].split()) == {"cards", "bindings"}
 
 
 @pytest.mark.parametrize("scope", ["verify", "everything"])
@@ -204,6 +211,19 @@ def test_partitions_may_be_made_twice(run: Run, service: Service) -> None:
         session.execute(text(f"DROP TABLE verification_y{service.clock.now():%Y}m{service.clock.now():%m}"))
     assert len(run("db", "partitions").stdout.split()) == 1
     assert run("db", "partitions").stdout == ""
+
+
+def test_an_upkeep_without_a_worker_forgets_what_enrolments_and_assertions_leave(run: Run, service: Service) -> None:
+    KeyTerminal.enrolled(service).log_in()
+    enrolment(service)
+    with service.session() as session:
+        for table in ("client_assertion", "terminal_enrolment"):
+            session.execute(text(f"UPDATE {table} SET expires_at = now() - interval '11 minutes'"))
+    run("db", "upkeep")
+    with service.session() as session:
+        assert session.scalar(text("SELECT count(*) FROM client_assertion")) == 0
+        assert session.scalar(text("SELECT count(*) FROM terminal_enrolment WHERE code_index IS NOT NULL")) == 0
+        assert session.scalar(text("SELECT count(*) FROM terminal_enrolment")) == 2
 
 
 def test_a_purge_forgets_what_is_old_and_nothing_else(run: Run, service: Service) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import text
 
 from ehc.binding import patient_lists, patient_reviews
@@ -15,6 +16,7 @@ from ehc.binding.patient_ids import PatientIdInPlace
 from ehc.binding.patient_lists import COLUMNS, PatientList, Report, Why, write_faults
 from ehc.binding.patient_reviews import NoCardToBind
 from ehc.binding.proofs import CardSuspended, NoSuchBinding
+from ehc.commands import main
 from ehc.files import pieces
 from ehc.files.progress import Progress
 from ehc.place import Place
@@ -223,3 +225,64 @@ def test_what_is_kept_of_a_list_is_sealed(service: Service, bind: Bind) -> None:
             for secret in ("SECRET-1", "SECRET-8", "欧阳修", citizen_number(8)):
                 assert secret not in held
                 assert secret.encode().hex() not in held
+
+
+def test_each_binding_of_a_list_is_told_and_audited_as_any_other(service: Service, bind: Bind) -> None:
+    cards = [service.app.register(serial) for serial in (1, 2, 3)]
+    bind(row(1, "P-1"), row(2, "P-2"), row(3, "P-3"), row(4, "P-4"))
+    with service.session() as session:
+        events = session.execute(
+            text("SELECT binding_id::text, actor, party FROM binding_event WHERE kind = 'patient-id' ORDER BY seq")
+        ).all()
+        sent = session.scalars(text("SELECT facts FROM outbox_event WHERE kind = 'binding.changed' ORDER BY seq")).all()
+        acts = session.scalars(text("SELECT subject FROM audit WHERE action = 'card.patient-id-bound'")).all()
+    assert [tuple(one)[1:] for one in events] == [("operator", "staff")] * 3
+    assert sent == [{"binding_id": one[0], "binding_kind": "patient-id", "action": "bound"} for one in events]
+    assert sorted(acts) == sorted(card["card_id"] for card in cards)
+
+
+def test_a_piece_that_lost_a_race_is_settled_again(
+    service: Service, bind: Bind, institution: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A window binds a patient id of the list to somebody else's card, after the list was compared with the register."""
+    service.app.register(1)
+    other = service.app.register(2)
+    verified = service.terminal.scan(service.app.code(other["card_id"]))["verification_id"]
+    live = patient_lists._Piece._live
+    raced: list[int] = []
+
+    def overtaken(self: Any, *args: Any) -> Any:
+        found = live(self, *args)
+        if not raced:
+            body = {"id_type": "outpatient", "patient_id": "P-1", "verification_id": verified}
+            answer = service.terminal.post(f"/v1/cards/{other['card_id']}/bindings/patient-ids", body)
+            raced.append(answer.status_code)
+        return found
+
+    monkeypatch.setattr(patient_lists._Piece, "_live", overtaken)
+    report = bind(row(1, "P-1"))
+    assert raced == [201]
+    assert (counts(report), reasons(service, institution)) == ((1, 0, 0, 1, 0), [Why.OTHER_CARD])
+    assert ids_of(service, other) == ["P-1"]
+
+
+def test_everybody_who_waits_is_listed(service: Service, bind: Bind, institution: UUID) -> None:
+    bind(*(row(serial % 999, f"P-{serial}") for serial in range(1050)))
+    with service.session() as session:
+        assert sum(1 for _ in patient_reviews.waiting(session, institution)) == 1050
+
+
+def test_those_whom_nobody_can_bind_are_dismissed_together(
+    service: Service, bind: Bind, institution: UUID, database_url: str
+) -> None:
+    service.app.register(1)
+    bind(row(1, "P-1", name="王晓明"), *(row(serial % 900 + 2, f"P-{serial}") for serial in range(2, 1100)))
+    words = ["bindings", "patients", "dismiss", "H1", "--reason", "no-card", "--by", "7"]
+    done = CliRunner().invoke(main, words, env={"EHC_DATABASE_URL": database_url})
+    assert (done.exit_code, done.stdout) == (0, "1098 dismissed\n"), done.output
+    assert reasons(service, institution) == [Why.NAME]
+    with service.session() as session:
+        left = text("SELECT count(*) FROM patient_review WHERE reason = 'no-card' AND (name, number) IS NOT NULL")
+        assert session.scalar(left) == 0
+        acts = text("SELECT count(*) FROM audit WHERE action = 'patient-ids.review-decided'")
+        assert session.scalar(acts) == 1098

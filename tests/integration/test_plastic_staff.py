@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import text
 
 from ehc.binding.plastic_tasks import end_losses
+from ehc.cards import blacklist
 from ehc.commands import main
 from ehc.place import Place
 from ehc.worker import TASKS
@@ -57,6 +58,43 @@ def test_staff_confirm_a_loss_find_and_cancel(service: Service, card: dict[str, 
     assert sum("staff:007" in row for row in rows) == 3
     assert "窗口办理" not in "".join(rows)
     assert len([reason for reason in sealed if reason]) == 3
+
+
+def test_after_a_restore_the_whole_list_is_told_anew(service: Service, card: dict[str, Any], run: Run) -> None:
+    """Numbers that were given after the point of the backup are given again: a terminal must not pass over them."""
+    first, second, third = (bound(service, card, number) for number in (1, 2, 3))
+    service.app.post(path(card, first, "report-loss"), REASON)
+    before = entries(service, 0)
+    restored = {name: rows_of(service, name) for name in ("plastic_blacklist", "plastic_blacklist_head")}
+    service.app.post(path(card, second, "report-loss"), REASON)
+    since, _ = entries(service, before[0])
+    with service.session() as session:
+        session.execute(text("DELETE FROM plastic_blacklist"))
+        session.execute(text("DELETE FROM plastic_blacklist_head"))
+        for name, rows in restored.items():
+            put_back = text(
+                f"INSERT INTO {name} SELECT * FROM jsonb_populate_recordset(NULL::{name}, CAST(:rows AS jsonb))"
+            )
+            session.execute(put_back, {"rows": rows})
+    service.app.post(path(card, third, "report-loss"), REASON)
+    done = run("relist", "--by", "007")
+    assert (done.exit_code, done.stdout.strip()) == (0, "2 entries"), done.output
+    until, told = entries(service, since)
+    assert sorted(told) == sorted(listed(service))
+    assert until > since
+    assert entries(service, until) == (until, [])
+    assert sorted(entries(service, 0)[1]) == sorted(told)
+
+
+def entries(service: Service, since: int) -> tuple[int, list[str]]:
+    with service.session() as session:
+        found = blacklist.page(session, since, limit=1000)
+        return found.until, [entry.number_hash.hex() for entry in found.entries]
+
+
+def rows_of(service: Service, table: str) -> str:
+    with service.session() as session:
+        return str(session.scalar(text(f"SELECT coalesce(jsonb_agg(one), '[]')::text FROM {table} AS one")))
 
 
 def test_of_another_card_staff_move_nothing(service: Service, card: dict[str, Any], run: Run) -> None:

@@ -266,7 +266,7 @@ def request(
 
 def test_a_request_is_admitted_once_and_while_it_is_fresh() -> None:
     key = PartyKey("a", b"k" * 32)
-    party, now = Party(key, {}), int(time.time())
+    party, now = Party({}, key=key), int(time.time())
     nonces = iter(f"{number:032x}" for number in range(100))
     for seconds, admitted in [(0, True), (-FRESH + 5, True), (FRESH, True), (-FRESH - 1, False), (FRESH + 5, False)]:
         nonce = next(nonces)
@@ -291,10 +291,10 @@ def test_a_request_is_admitted_once_and_while_it_is_fresh() -> None:
 def test_a_request_that_was_changed_is_not_admitted(changes: dict[str, str]) -> None:
     key = PartyKey("a", b"k" * 32)
     headers = request(key, int(time.time()))
-    assert not Party(key, {}).admits("/v1/messages", headers | changes, b"{}")
-    assert not Party(key, {}).admits("/v1/messages", headers, b"[]")
-    assert not Party(key, {}).admits("/v1/identity-checks", headers, b"{}")
-    assert Party(key, {}).admits("/v1/messages", headers, b"{}")
+    assert not Party({}, key=key).admits("/v1/messages", headers | changes, b"{}")
+    assert not Party({}, key=key).admits("/v1/messages", headers, b"[]")
+    assert not Party({}, key=key).admits("/v1/identity-checks", headers, b"{}")
+    assert Party({}, key=key).admits("/v1/messages", headers, b"{}")
 
 
 @pytest.mark.parametrize(
@@ -349,7 +349,8 @@ def test_they_log_nothing_of_people(
 def test_their_settings_are_those_the_service_reads(simulators: Simulators) -> None:
     given = simulators.environment()
     parties = ("AUTHORITY", "SMS", "BANK", "CARD_READER")
-    assert set(given) == {f"EHC_{party}_{what}" for party in parties for what in ("URL", "KEY_FILE")}
+    with_keys = {f"EHC_{party}_{what}" for party in parties for what in ("URL", "KEY_FILE")}
+    assert set(given) == with_keys | {"EHC_WECHAT_URL", "EHC_ALIPAY_URL"}  # these have keys for each app
     files = [Path(given[f"EHC_{party}_KEY_FILE"]) for party in parties]
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
     assert len({PartyKey.from_file(file).secret for file in files}) == len(files)

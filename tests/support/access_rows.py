@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from ehc.callers import Right, Scope
+from ehc.callers import Reach, Right, Scope
 
 CARD = "/v1/cards/{card_id}"
 NOBODYS = str(UUID(int=7 << 76 | 2 << 62))
@@ -30,6 +30,10 @@ class Row:
     terminal: int | None = None
     """What a terminal is answered where apps may call as well."""
     headers: tuple[tuple[str, str], ...] = ()
+    resident: Reach | None = None
+    """How far a resident's own token goes; None: it is not taken."""
+    mine: int | None = None
+    """What the resident whose card it is, or whose session, is answered, where that is not what the app is."""
 
 
 def anyone() -> Row:
@@ -80,32 +84,38 @@ PROVINCIAL = {
 """Who calls is in the envelope."""
 
 CARDS = {
-    ("POST", "/v1/cards"): client(_CARDS),
-    ("GET", CARD): client(_CARDS, own=200, other=404),
-    ("PATCH", CARD): client(_CARDS, body={"address": "新地址"}, headers=(("If-Match", '"1"'),), own=200, other=404),
-    ("POST", f"{CARD}/suspend"): client(_CARDS, body=_REASON, own=200, other=404),
-    ("POST", f"{CARD}/report-loss"): client(_CARDS, body=_REASON, own=200, other=404),
-    ("POST", f"{CARD}/resume"): client(_CARDS, body=_REASON, own=409, other=404),
-    ("POST", f"{CARD}/cancel"): client(_CARDS, body=_REASON, own=200, other=404),
-    ("POST", f"{CARD}/close"): client(_CARDS, body=_REASON),
-    ("POST", f"{CARD}/codes"): client(_CODES, body={}, own=201, other=404),
+    ("POST", "/v1/cards"): client(_CARDS, resident=Reach.SELF),
+    ("GET", CARD): client(_CARDS, own=200, other=404, resident=Reach.FAMILY),
+    ("PATCH", CARD): client(
+        _CARDS, body={"address": "新地址"}, headers=(("If-Match", '"1"'),), own=200, other=404, resident=Reach.GUARDIAN
+    ),
+    ("POST", f"{CARD}/suspend"): client(_CARDS, body=_REASON, own=200, other=404, resident=Reach.GUARDIAN),
+    ("POST", f"{CARD}/report-loss"): client(_CARDS, body=_REASON, own=200, other=404, resident=Reach.GUARDIAN),
+    ("POST", f"{CARD}/resume"): client(_CARDS, body=_REASON, own=409, other=404, resident=Reach.GUARDIAN),
+    ("POST", f"{CARD}/cancel"): client(_CARDS, body=_REASON, own=200, other=404, resident=Reach.GUARDIAN),
+    ("POST", f"{CARD}/close"): client(_CARDS, body=_REASON, resident=Reach.OWN),
+    ("POST", f"{CARD}/codes"): client(_CODES, body={}, own=201, other=404, resident=Reach.FAMILY),
     ("POST", f"{CARD}/documents"): client(_CARDS),
-    ("POST", f"{CARD}/consents"): client(_CARDS),
-    ("GET", f"{CARD}/consents"): client(_CARDS, own=200, other=404),
-    ("POST", f"{CARD}/consents/{{consent_id}}/withdraw"): client(_CARDS, body={}, own=404, other=404),
-    ("POST", f"{CARD}/corrections"): client(_CARDS),
-    ("GET", f"{CARD}/corrections"): client(_CARDS, own=200, other=404),
-    ("POST", f"{CARD}/export"): client(_CARDS, body={}, other=404),
+    ("POST", f"{CARD}/consents"): client(_CARDS, resident=Reach.OWN),
+    ("GET", f"{CARD}/consents"): client(_CARDS, own=200, other=404, resident=Reach.OWN),
+    ("POST", f"{CARD}/consents/{{consent_id}}/withdraw"): client(
+        _CARDS, body={}, own=404, other=404, resident=Reach.OWN
+    ),
+    ("POST", f"{CARD}/corrections"): client(_CARDS, resident=Reach.OWN),
+    ("GET", f"{CARD}/corrections"): client(_CARDS, own=200, other=404, resident=Reach.OWN),
+    ("POST", f"{CARD}/export"): client(_CARDS, body={}, other=404, resident=Reach.OWN),
     ("POST", f"{CARD}/family"): client(_CARDS),
-    ("GET", f"{CARD}/family"): client(_CARDS, own=200, other=404),
-    ("POST", f"{CARD}/family/{{link_id}}/end"): client(_CARDS, body=_REASON, own=404, other=404),
-    ("GET", f"{CARD}/access-log"): client(_CARDS, own=200, other=404),
-    ("GET", f"{CARD}/verifications"): client(_CARDS, own=200, other=404),
+    ("GET", f"{CARD}/family"): client(_CARDS, own=200, other=404, resident=Reach.OWN),
+    ("POST", f"{CARD}/family/{{link_id}}/end"): client(_CARDS, body=_REASON, own=404, other=404, resident=Reach.OWN),
+    ("GET", f"{CARD}/access-log"): client(_CARDS, own=200, other=404, resident=Reach.FAMILY),
+    ("GET", f"{CARD}/verifications"): client(_CARDS, own=200, other=404, resident=Reach.FAMILY),
     ("GET", f"{CARD}/print"): client(_CODES, other=404),
     ("POST", "/v1/temporary-cards"): client(_CARDS),
     ("POST", "/v1/temporary-cards/{card_id}/join"): client(_CARDS),
-    ("POST", "/v1/phone-proofs"): client(_CARDS),
-    ("POST", "/v1/phone-proofs/{proof_id}/confirm"): client(_CARDS, body={"code": "000000"}, own=409, other=409),
+    ("POST", "/v1/phone-proofs"): client(_CARDS, resident=Reach.SELF),
+    ("POST", "/v1/phone-proofs/{proof_id}/confirm"): client(
+        _CARDS, body={"code": "000000"}, own=409, other=409, resident=Reach.SELF
+    ),
     ("POST", "/v1/imports"): client(_BATCH),
     ("GET", "/v1/imports/{import_id}"): client(_BATCH, own=404, other=404),
     ("GET", "/v1/imports/{import_id}/errors"): client(_BATCH, own=404, other=404),
@@ -114,22 +124,32 @@ CARDS = {
 CHECKS = {("POST", "/v1/verifications"): client(_VERIFY), ("GET", "/v1/blacklist"): client(_VERIFY)}
 
 BINDINGS = {
-    ("GET", f"{CARD}/bindings"): client(_BINDINGS, _VERIFY, own=200, other=404, terminal=200),
+    ("GET", f"{CARD}/bindings"): client(_BINDINGS, _VERIFY, own=200, other=404, terminal=200, resident=Reach.FAMILY),
     ("POST", _PATIENT): client(_BINDINGS, _VERIFY),
-    ("GET", _PATIENT): client(_BINDINGS, _VERIFY, own=200, other=404, terminal=200),
-    ("DELETE", f"{_PATIENT}/{{binding_id}}"): client(_BINDINGS, _VERIFY, own=404, other=404, terminal=404),
+    ("GET", _PATIENT): client(_BINDINGS, _VERIFY, own=200, other=404, terminal=200, resident=Reach.FAMILY),
+    ("DELETE", f"{_PATIENT}/{{binding_id}}"): client(
+        _BINDINGS, _VERIFY, own=404, other=404, terminal=404, resident=Reach.GUARDIAN
+    ),
     ("POST", "/v1/patient-ids/changes"): client(_BINDINGS, _VERIFY),
-    ("POST", _BANK): client(_BINDINGS),
-    ("GET", _BANK): client(_BINDINGS, own=200, other=404),
-    ("GET", f"{_BANK}/{{account_id}}"): client(_BINDINGS, own=404, other=404),
-    ("DELETE", f"{_BANK}/{{account_id}}"): client(_BINDINGS, own=404, other=404),
-    ("POST", f"{_BANK}/{{account_id}}/confirm"): client(_BINDINGS, body={"code": "000000"}, own=409, other=409),
-    ("POST", f"{_BANK}/{{account_id}}/default"): client(_BINDINGS, body={}, own=404, other=404),
+    ("POST", _BANK): client(_BINDINGS, resident=Reach.OWN),
+    ("GET", _BANK): client(_BINDINGS, own=200, other=404, resident=Reach.OWN),
+    ("GET", f"{_BANK}/{{account_id}}"): client(_BINDINGS, own=404, other=404, resident=Reach.OWN),
+    ("DELETE", f"{_BANK}/{{account_id}}"): client(_BINDINGS, own=404, other=404, resident=Reach.OWN),
+    ("POST", f"{_BANK}/{{account_id}}/confirm"): client(
+        _BINDINGS, body={"code": "000000"}, own=409, other=409, resident=Reach.OWN
+    ),
+    ("POST", f"{_BANK}/{{account_id}}/default"): client(_BINDINGS, body={}, own=404, other=404, resident=Reach.OWN),
     ("POST", _PLASTIC): client(_VERIFY),
-    ("GET", _PLASTIC): client(_BINDINGS, _VERIFY, own=200, other=404, terminal=200),
-    ("DELETE", f"{_PLASTIC}/{{binding_id}}"): client(_BINDINGS, own=404, other=404),
-    ("POST", f"{_PLASTIC}/{{binding_id}}/report-loss"): client(_BINDINGS, _VERIFY, body=_REASON, own=404, other=404),
-    ("POST", f"{_PLASTIC}/{{binding_id}}/withdraw-loss"): client(_BINDINGS, body={}, own=404, other=404),
+    ("GET", _PLASTIC): client(_BINDINGS, _VERIFY, own=200, other=404, terminal=200, resident=Reach.FAMILY),
+    ("DELETE", f"{_PLASTIC}/{{binding_id}}"): client(
+        _BINDINGS, _VERIFY, own=404, other=404, terminal=404, resident=Reach.OWN
+    ),
+    ("POST", f"{_PLASTIC}/{{binding_id}}/report-loss"): client(
+        _BINDINGS, _VERIFY, body=_REASON, own=404, other=404, resident=Reach.GUARDIAN
+    ),
+    ("POST", f"{_PLASTIC}/{{binding_id}}/withdraw-loss"): client(
+        _BINDINGS, body={}, own=404, other=404, resident=Reach.OWN
+    ),
     ("POST", f"{_PLASTIC}/{{binding_id}}/replace"): client(_VERIFY),
     ("POST", f"{_PLASTIC}/{{binding_id}}/found"): client(_VERIFY),
 }
@@ -175,6 +195,21 @@ APPS = {
     **{("POST", f"{_APP}/{act}"): admin(Right.APPS_WRITE) for act in ("go-live", "secrets", "keys")},
     ("DELETE", f"{_APP}/secrets/{{secret_id}}"): admin(Right.APPS_WRITE),
     ("DELETE", f"{_APP}/keys/{{key_id}}"): admin(Right.APPS_WRITE),
+    ("GET", f"{_APP}/platforms"): admin(Right.APPS_READ),
+    **{("PUT", f"{_APP}/platforms/{name}"): admin(Right.APPS_WRITE) for name in ("wechat", "alipay")},
+    **{("DELETE", f"{_APP}/platforms/{name}"): admin(Right.APPS_WRITE) for name in ("wechat", "alipay")},
+    ("POST", f"{_APP}/sessions/end"): admin(Right.APPS_WRITE),
+    ("GET", "/v1/admin/cards/{card_id}/sessions"): admin(Right.APPS_READ),
+    ("POST", "/v1/admin/cards/{card_id}/sessions/end"): admin(Right.APPS_WRITE),
+}
+
+_CURRENT = "/v1/sessions/current"
+SESSIONS = {
+    ("POST", "/v1/sessions"): client(_CARDS),
+    ("GET", _CURRENT): client(_CARDS, own=403, other=403, resident=Reach.SELF, mine=200),
+    ("DELETE", _CURRENT): client(_CARDS, own=403, other=403, resident=Reach.SELF, mine=204),
+    ("POST", f"{_CURRENT}/link"): client(_CARDS, own=403, other=403, resident=Reach.SELF, mine=422),
+    ("DELETE", f"{_CURRENT}/link"): client(_CARDS, own=403, other=403, resident=Reach.SELF, mine=204),
 }
 
 _TERMINAL, _TREAD, _TWRITE = "/v1/admin/terminals/{terminal_id}", Right.TERMINALS_READ, Right.TERMINALS_WRITE
@@ -278,6 +313,7 @@ ROWS: dict[tuple[str, str], Row] = {
     **WEBHOOKS,
     **INSTITUTIONS,
     **APPS,
+    **SESSIONS,
     **TERMINALS,
     **STAFF,
     **ADMIN,

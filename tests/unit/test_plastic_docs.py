@@ -24,7 +24,7 @@ def test_the_page_shows_the_table_of_the_code() -> None:
 @pytest.mark.parametrize("code", plastic_kinds())
 def test_the_page_tells_of_every_kind(code: str) -> None:
     kind = plastic_kinds()[code]
-    numbered_by = "each institution" if kind.by_institution else "all"
+    numbered_by = "each institution" if kind.by_institution else "each region" if kind.by_region else "all"
     (row,) = (line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith(f"| `{code}` |"))
     assert kind.name.zh in row
     assert row.endswith(f"| {numbered_by} |")

@@ -19,6 +19,11 @@ def test_the_kinds_of_the_field_are_there() -> None:
     kinds = plastic_kinds()
     assert set(kinds) >= CODES
     assert {code for code in CODES if kinds[code].by_institution} == {"visit-card", "wristband"}
+    assert {code for code in CODES if kinds[code].by_region} == {
+        "social-security-card",
+        "rural-cooperative-card",
+        "citizen-card",
+    }
     assert {code for code in CODES if kinds[code].temporary} == {"wristband"}
     assert all(kind.name.zh and kind.name.en and kind.form_text.zh and kind.form_text.en for kind in kinds.values())
 
@@ -30,6 +35,14 @@ def test_no_citizen_s_number_is_a_card(code: str) -> None:
         number = citizen_number(serial)
         assert kind.read(number) is None
         assert kind.read(f" {number.lower()} ") is None
+        assert not kind.by_region or kind.read(f"370100-{number}") is None
+
+
+def test_a_number_that_regions_give_says_of_which_it_is() -> None:
+    kind = plastic_kinds()["social-security-card"]
+    assert kind.read("370100-a12345678") == "370100-A12345678"
+    assert kind.read("370200-A12345678") == "370200-A12345678"
+    assert kind.read("A12345678") is None  # two cities give it: it would lead to whoever of the other bound it
 
 
 def test_a_number_has_one_form() -> None:

@@ -49,6 +49,20 @@ def test_a_value_is_loaded_again_when_it_is_old(source: Source) -> None:
     assert (value.get(), value.get()) == (2, 2)
 
 
+def test_the_time_that_loading_took_makes_a_value_older(source: Source) -> None:
+    def slow() -> int:
+        found = source.load()
+        source.seconds += 4
+        return found
+
+    value = Refreshed(slow, timer=lambda: source.seconds)
+    value.get()
+    source.seconds += 5.999
+    assert value.get() == 1
+    source.seconds += 0.001  # ten seconds after the database was asked
+    assert value.get() == 2
+
+
 def test_while_the_database_is_away_the_last_value_stands(source: Source) -> None:
     value = source.value()
     value.get()

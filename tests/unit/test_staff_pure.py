@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from ehc.access import totp
-from ehc.access.staff_acts import source_index
+from ehc.audit.sources import source_index
 from ehc.crypto.sealed import BlindIndex
 from ehc.settings import Settings, SettingsError
 

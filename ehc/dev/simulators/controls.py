@@ -44,7 +44,7 @@ class Controls:
     def set_mode(
         self, mode: str, *, party: str | None = None, seconds: float = 0, path: str | None = None, times: int = 0
     ) -> None:
-        """How `identity`, `sms`, `bank`, or all for None, answer from now on; `seconds` is for `slow`.
+        """How `identity`, `sms`, `bank`, `wechat`, `alipay`, or all for None, answer from now on; `seconds` is for `slow`.
 
         With `path` only questions to that path, so many `times`; 0 is for good.
         """
@@ -84,6 +84,10 @@ class Controls:
         """Every notice that the bank made, the oldest first."""
         notices: list[dict[str, Any]] = self._send("/simulator/bank/notices")["notices"]
         return notices
+
+    def login_code(self, platform: str, person: str, **more: Any) -> str:
+        """A log-in code of `wechat` or `alipay` for a person, as the platform's app on their phone gives one."""
+        return str(self._send(f"/simulator/{platform}/codes", {"person": person, **more})["code"])
 
     def clear(self) -> None:
         """Forget everybody and every message; answer normally."""

@@ -9,6 +9,8 @@ from typing import ClassVar
 from ehc.dev.process import DevServerError, ourselves
 from ehc.dev.server import EmbeddedServer
 from ehc.dev.simulators.controls import Controls, OrderError
+from ehc.dev.simulators.mini_programs import MiniProgram
+from ehc.dev.simulators.platforms import Alipay
 
 ADDRESS = "address"
 """The file, in the simulators' folder, in which a running process says where it is."""
@@ -75,6 +77,11 @@ class Simulators(EmbeddedServer):
         """What tells the running simulators whom to know and how to fail."""
         return Controls(self.url)
 
+    @property
+    def mini_program(self) -> MiniProgram:
+        """The one that the running platforms know."""
+        return MiniProgram.kept(self.data_dir)
+
     def environment(self) -> dict[str, str]:
         """The service's settings that make it ask the running simulators."""
         return {
@@ -86,6 +93,8 @@ class Simulators(EmbeddedServer):
             "EHC_CARD_READER_KEY_FILE": str(reader_key_file(self.data_dir)),
             "EHC_BANK_URL": self.url,
             "EHC_BANK_KEY_FILE": str(bank_key_file(self.data_dir)),
+            "EHC_WECHAT_URL": self.url,
+            "EHC_ALIPAY_URL": f"{self.url}{Alipay.path}",
         }
 
     def _environment(self) -> dict[str, str]:

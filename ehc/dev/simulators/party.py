@@ -31,11 +31,11 @@ class Special:
 
 
 @dataclass
-class Party:
-    """One simulated party: its key, what it does at each of its paths, and its present mode. Threads share it."""
+class Moody:
+    """Something that answers at paths, in a present mode, and counts its questions. Threads share it."""
 
-    key: PartyKey
-    acts: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]]
+    acts: Mapping[str, Callable[..., Any]]
+    modes: Mapping[str, str] = field(default_factory=lambda: MODES)
     mode: str = "normal"
     seconds: float = 0.0
     limit: int = LIMIT
@@ -45,7 +45,6 @@ class Party:
     asked: int = 0
     waiting: int = 0
     most_waiting: int = 0
-    _seen: dict[str, float] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
     def reset(self) -> None:
@@ -85,6 +84,14 @@ class Party:
         finally:
             with self._lock:
                 self.waiting -= 1
+
+
+@dataclass
+class Party(Moody):
+    """One party that shares a key with the service: what it does at each of its paths is signed, both ways."""
+
+    key: PartyKey = field(kw_only=True)
+    _seen: dict[str, float] = field(default_factory=dict)
 
     def admits(self, path: str, headers: Mapping[str, str], body: bytes) -> bool:
         """Whether the request is signed with our key, fresh, and not one that was seen before."""

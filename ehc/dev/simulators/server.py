@@ -8,16 +8,18 @@ from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from urllib3 import HTTPHeaderDict
 
 from ehc.clock import SystemClock, local_day
 from ehc.core.documents import Document, read_document
 from ehc.core.names import normal_name
+from ehc.dev.simulators import platforms
 from ehc.dev.simulators.bank import BY_NUMBER, Bank
 from ehc.dev.simulators.delivery import deliver
-from ehc.dev.simulators.party import MODES, Party, Special
+from ehc.dev.simulators.mini_programs import MiniProgram
+from ehc.dev.simulators.party import Moody, Party, Special
 from ehc.dev.simulators.phones import DEAD_END, Phones
 from ehc.dev.simulators.pictures import Pictures
 from ehc.dev.simulators.register import BY_NAME, STATUSES, Person, Register
@@ -42,6 +44,7 @@ class SimulatorServer(ThreadingHTTPServer):
         sms_key: PartyKey,
         bank_key: PartyKey,
         reader_key: PartyKey,
+        mini_program: MiniProgram,
         unknown: str = "match",
     ) -> None:
         self.unknown = unknown
@@ -49,13 +52,12 @@ class SimulatorServer(ThreadingHTTPServer):
         self.pictures = Pictures()
         self.parties = {
             "identity": Party(
-                identity_key,
                 {"/v1/identity-checks": self.register.finding, "/v1/death-notices": self.register.page},
+                key=identity_key,
             ),
-            "reader": Party(reader_key, {"/v1/card-readings": self.pictures.read}, limit=2 * MAX_IMAGE),
-            "sms": Party(sms_key, {"/v1/messages": self.phones.accept}),
+            "reader": Party({"/v1/card-readings": self.pictures.read}, limit=2 * MAX_IMAGE, key=reader_key),
+            "sms": Party({"/v1/messages": self.phones.accept}, key=sms_key),
             "bank": Party(
-                bank_key,
                 {
                     "/v1/bindings/start": self.bank.start,
                     "/v1/bindings/confirm": self.bank.confirm,
@@ -64,7 +66,13 @@ class SimulatorServer(ThreadingHTTPServer):
                     "/v1/notices": self.bank.notices,
                     "/v1/agreements": self.bank.agreements,
                 },
+                key=bank_key,
             ),
+        }
+        self.wechat, self.alipay = platforms.Wechat(mini_program), platforms.Alipay(mini_program)
+        self.platforms = {
+            "wechat": Moody({self.wechat.path: self.wechat.answer}, platforms.MODES),
+            "alipay": Moody({self.alipay.path: self.alipay.answer}, platforms.MODES),
         }
         super().__init__(address, _Handler)
 
@@ -87,7 +95,10 @@ class _Handler(BaseHTTPRequestHandler):
     server: SimulatorServer
 
     def do_GET(self) -> None:
-        """A view of the simulators."""
+        """A view of the simulators, or WeChat's log-in."""
+        if urlsplit(self.path).path == platforms.Wechat.path:
+            self._as_platform(self.server.platforms["wechat"], self.server.wechat)
+            return
         views: dict[str, Callable[[], Any]] = {
             "/simulator/": self._state,
             "/simulator/deaths": lambda: {"deaths": self.server.register.deaths()},
@@ -101,6 +112,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """A question to one of the parties, or an order to the simulators."""
         path = self.path
+        if urlsplit(path).path == platforms.Alipay.path:
+            self._as_platform(self.server.platforms["alipay"], self.server.alipay)
+            return
         for party in self.server.parties.values():
             if path in party.acts:
                 with party.counted():
@@ -113,6 +127,8 @@ class _Handler(BaseHTTPRequestHandler):
             "/simulator/mode": self._set_mode,
             "/simulator/clear": self._clear,
             "/simulator/card-pictures": self.server.pictures.add,
+            "/simulator/wechat/codes": self.server.wechat.code,
+            "/simulator/alipay/codes": self.server.alipay.code,
             "/simulator/bank/accounts": self.server.bank.add_account,
             "/simulator/bank/notices": self._notify,
             "/simulator/bank/bindings": self.server.bank.set_binding,
@@ -148,6 +164,24 @@ class _Handler(BaseHTTPRequestHandler):
             answer = b"\x00garbage"
         self._send(200, answer, party.signed(self.path, headers["X-Ehc-Nonce"], answer, mode))
 
+    def _as_platform(self, platform: Moody, speaker: platforms.Wechat | platforms.Alipay) -> None:
+        with platform.counted():
+            mode, seconds = platform.mode_for(speaker.path)
+            if mode == "down":
+                self.close_connection = True
+                return
+            asked = urlsplit(self.path).query.encode() if self.command == "GET" else self._body()
+            if mode == "slow":
+                time.sleep(seconds)
+            if mode == "http-500":
+                self._send(500, {"error": "told to fail"})
+                return
+            answer = speaker.answer(dict(parse_qsl(asked.decode("latin-1"), encoding="utf-8")), mode)
+            if mode == "lost-answer":
+                self.close_connection = True
+                return
+            self._send(200, answer, {"Content-Type": "text/plain;charset=utf-8"})
+
     def _control(self, known: Mapping[str, Any], act: Callable[[Any], Any]) -> None:
         host = urlsplit(f"//{self.headers.get('Host', '')}").hostname
         if not ipaddress.ip_address(self.client_address[0]).is_loopback or host not in ("127.0.0.1", "localhost"):
@@ -168,12 +202,15 @@ class _Handler(BaseHTTPRequestHandler):
     def _state(self) -> dict[str, Any]:
         counts = {
             name: {"mode": one.mode, "asked": one.asked, "waiting": one.waiting, "most_waiting": one.most_waiting}
-            for name, one in self.server.parties.items()
+            for name, one in self._moody().items()
         }
         rules = {"unknown": self.server.unknown, "name_endings": BY_NAME, "phones_refused": f"…{DEAD_END}"}
         rules |= {"accounts_refused": {f"…{ending}.": why for ending, why in BY_NUMBER.items()}}
-        what = "no identity authority, no SMS gateway, no bank, no reader of cards"
-        return {"SIMULATOR": what, "parties": counts, "rules": rules}
+        none = "no identity authority, no SMS gateway, no bank, no reader of cards, no WeChat, no Alipay"
+        return {"SIMULATOR": none, "parties": counts, "rules": rules}
+
+    def _moody(self) -> dict[str, Moody]:
+        return {**self.server.parties, **self.server.platforms}
 
     def _add_person(self, told: dict[str, Any]) -> None:
         status, born = told.get("status", "normal"), told.get("birth_date")
@@ -187,13 +224,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _set_mode(self, told: dict[str, Any]) -> None:
         named, mode, seconds = told.get("party"), told["mode"], float(told.get("seconds", 0))
-        if mode not in MODES or not 0 <= seconds <= 60:
+        if not 0 <= seconds <= 60:
             raise ValueError
         path, times = told.get("path"), int(told.get("times", 0))
-        parties = [self.server.parties[named]] if named else list(self.server.parties.values())
+        parties = [self._moody()[named]] if named else [one for one in self._moody().values() if mode in one.modes]
         if path is not None:
             parties = [party for party in parties if path in party.acts]
-        if not parties or not 0 <= times <= 1000 or (times and path is None):
+        if (
+            not parties
+            or any(mode not in party.modes for party in parties)
+            or not 0 <= times <= 1000
+            or (times and path is None)
+        ):
             raise ValueError
         for party in parties:
             party.tell(Special(mode, seconds, times), path)
@@ -210,7 +252,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.phones.clear()
         self.server.bank.clear()
         self.server.pictures.clear()
-        for party in self.server.parties.values():
+        self.server.wechat.codes.clear()
+        self.server.alipay.codes.clear()
+        for party in self._moody().values():
             party.reset()
 
     def _body(self, most: int = LIMIT) -> bytes:

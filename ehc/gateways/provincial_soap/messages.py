@@ -47,9 +47,13 @@ def write_response(code: ResultCode, detail: str, parts: Node) -> str:
 
     `detail` is put behind the table's text, for whatever the table has no words for.
     """
-    desc = f"{code.text}：{detail}" if detail else code.text
-    head = (("result", code.result), ("desc", desc[:MAX_DESC]), ("resultCode", code.code))
+    head = (("result", code.result), ("desc", desc_of(code, detail)), ("resultCode", code.code))
     return _write("response", [*head, *parts])
+
+
+def desc_of(code: ResultCode, detail: str) -> str:
+    """What a result says of itself. Words of ours, that never hold a value that was sent."""
+    return (f"{code.text}：{detail}" if detail else code.text)[:MAX_DESC]
 
 
 def node(names: Iterable[str], values: Mapping[str, str | None]) -> list[Part]:

@@ -18,7 +18,7 @@ from ehc.gateways.calls import UNKNOWN, masked, reference_of
 from ehc.gateways.kinds import GatewayKind, PlaceKind
 from ehc.gateways.limits import Refused, Why, require_scope
 from ehc.gateways.provincial_soap.asking import Asked, Services, Told
-from ehc.gateways.provincial_soap.messages import Node, NotARequest, has_special, read_request, write_response
+from ehc.gateways.provincial_soap.messages import Node, NotARequest, desc_of, has_special, read_request, write_response
 from ehc.gateways.provincial_soap.operations import FIRST, OPERATIONS, Entry
 from ehc.gateways.provincial_soap.people import unfit
 from ehc.gateways.provincial_soap.result_codes import Failed, ResultCode, result_codes
@@ -49,6 +49,7 @@ class Served:
     told: str = ""
     code: str = "1011"
     good: bool = False
+    desc: str = ""
     method: str = UNKNOWN
     reference: str = ""
     account: UUID | None = None
@@ -58,7 +59,7 @@ class Served:
         """Answer this."""
         code: ResultCode = result_codes()[ended.code]
         self.told = write_response(code, ended.detail, ended.parts)
-        self.code, self.good = code.code, code.good
+        self.code, self.good, self.desc = code.code, code.good, desc_of(code, ended.detail)
 
     def end_with_fault(self, detail: str) -> None:
         """Answer that the service itself could not do what was asked."""
@@ -66,7 +67,7 @@ class Served:
 
     def trace(self) -> Mapping[str, str] | None:
         """The fields of a call that failed, without values that name anybody, and without the password in any form."""
-        return None if self.good else masked(self.members, _CLEAR)
+        return None if self.good else masked(self.members, _CLEAR) | ({"desc": self.desc} if self.desc else {})
 
 
 Find = Callable[[GatewayKind, str], Account | None]
