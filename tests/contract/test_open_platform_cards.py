@@ -224,13 +224,14 @@ def test_getting_a_card_by_its_code_uses_nothing_up(platform: Platform, other: P
     for scanned in (code, f"{ehc_id}:1"):
         card = platform.good("getHealthCardByQRCode", {"qrCodeText": scanned})["card"]
         assert (card["name"], card["idNumber"]) == ("王小明", citizen_number(1))
-    other.log_in()
+    other.good("bindCardRelation", {"patid": "P7", "qrCodeText": code})
     for _ in range(5):
         card = other.good("getHealthCardByQRCode", {"qrCodeText": code})["card"]
         assert (card["name"], card["gender"], card["idNumber"], card["healthCardId"]) == ("王**", "男", "", ehc_id)
+        assert card["patid"] == "P7"
         assert set(card) == set(platform.good("getHealthCardByQRCode", {"qrCodeText": code})["card"])
     assert one(service, "SELECT uses FROM national_code") == 0
-    assert one(service, "SELECT count(*) FROM verification WHERE reason IS NULL AND step = 'other'") == 11
+    assert one(service, "SELECT count(*) FROM verification WHERE reason IS NULL AND step = 'other'") == 12
     assert other.result("getHealthCardByQRCode", {"qrCodeText": f"{ehc_id}:1"}) == 40002
     service.clock.advance(120)
     assert platform.result("getHealthCardByQRCode", {"qrCodeText": code}) == 40003
@@ -271,6 +272,9 @@ def test_reports_are_kept_whatever_their_codes(platform: Platform, service: Serv
     }
     assert platform.good("reportHISData", report) == {}
     service.clock.advance(1)
+    for same in ("reportScanQRCode", "reportRealNamePatientData"):
+        assert platform.good(same, {"qrCodeText": f"{ehc_id}:1", "patientId": "9", "hospitalName": "某院"}) == {}
+    service.clock.advance(1)
     assert platform.good("reportHISData", {"qrCodeText": "nothing", "time": "yesterday"}) == {}
     assert platform.result("reportHISData", report | {"qrCodeText": ""}) == 10002
     with service.session() as session:
@@ -280,7 +284,8 @@ def test_reports_are_kept_whatever_their_codes(platform: Platform, service: Serv
     assert (rows[0].card_serial, rows[0].institution_id) == (serial_of(service, ehc_id), institution_id(service))
     assert (rows[0].scene, rows[0].department, rows[0].code_kind) == ("0909099", "呼吸内科", "static")
     assert rows[0].used_at.isoformat() == "2026-11-25T00:00:00+00:00"
-    assert (rows[1].card_serial, rows[1].used_at, rows[1].code_kind) == (None, None, "unknown")
+    assert {row.card_serial for row in rows[:3]} == {serial_of(service, ehc_id)}
+    assert (rows[-1].card_serial, rows[-1].used_at, rows[-1].code_kind) == (None, None, "unknown")
     assert "王小明" not in whole
     assert citizen_number(1) not in whole
 

@@ -60,9 +60,9 @@ def test_the_authority_is_not_asked_for_a_code_that_is_no_good(platform: Platfor
 
 def test_of_a_batch_only_those_that_are_confirmed_have_a_card(platform: Platform, outside: Controls) -> None:
     known(outside, 2, name="李四")
-    items = [applicant(serial) for serial in range(1, 5)]
+    items = [applicant(serial) for serial in range(1, 16)]
     outside.set_mode("slow", seconds=0.3)
     told = platform.good("registerBatchHealthCard", {"healthCardItems": items})["rspItems"]
-    assert [bool(item["qrCodeText"]) for item in told] == [True, False, True, True]
-    assert count(platform.service, "card") == 3
-    assert outside.state()["parties"]["identity"]["most_waiting"] > 1  # about all at once: clients wait five seconds
+    assert [bool(item["qrCodeText"]) for item in told] == [serial != 2 for serial in range(1, 16)]
+    assert count(platform.service, "card") == 14
+    assert 1 < outside.state()["parties"]["identity"]["most_waiting"] <= 6  # a worker has eight places in all

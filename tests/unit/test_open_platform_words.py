@@ -1,6 +1,7 @@
 """The platform's words and ours, and the tables of section 5 (open-platform JSON 4, 5)."""
 
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,7 @@ from ehc.core.tables import CHANNELS, document_types
 from ehc.gateways.open_platform import words
 from ehc.gateways.open_platform.methods import CLOSED, NAMES, OPEN
 from ehc.gateways.open_platform.results import MESSAGES, Refusal, Result
+from ehc.gateways.open_platform.signing import PROFILES
 
 
 def test_every_code_has_its_sentence() -> None:
@@ -55,3 +57,11 @@ def test_every_method_is_open_or_says_why_not() -> None:
     assert not OPEN.keys() & CLOSED.keys()
     assert len(NAMES) == 37
     assert all(CLOSED.values())
+
+
+def test_the_page_tells_of_every_method_code_and_profile() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "gateways.md").read_text(encoding="utf-8")
+    chapter = page.partition("## Open platform JSON")[2].partition("## Provincial SOAP")[0]
+    assert {name for name in NAMES if f"`{name}`" not in chapter} == set()
+    assert {profile.name for profile in PROFILES if f"`{profile.name}`" not in chapter} == set()
+    assert {code for code in Result if code and str(int(code)) not in chapter} == set()

@@ -4,12 +4,14 @@ What is told of the holder, the institution's rule of disclosure says; a member 
 """
 
 import hmac
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
 
+from ehc.cards.bindings import patient_id_place
 from ehc.clock import local_day
 from ehc.codes.national_text import national_static
 from ehc.core.documents import CITIZEN_ID, read_document
@@ -47,15 +49,17 @@ def verify(call: Call, members: Members) -> dict[str, Any]:
     step = words.step_of(members.text("medicalStep", 16))
     name, number = members.text("name", 200), members.text("idCard", 64)
     id_type = members.text("idType", 8) or CITIZEN_ID
-    told = checked(call, known, step, channel(members.text("channelCode", 16)), _Claims(name, id_type, number))
+    told = checked(call, known, step, channel(members.text("channelCode", 16)), Claims(name, id_type, number))
     return {name: told[name] for name in _FLAT}
 
 
-class _Claims:
-    """Who the hospital says stands there, where it says so."""
+@dataclass(frozen=True)
+class Claims:
+    """Who the hospital says stands there, where it says so. Personal data."""
 
-    def __init__(self, name: str = "", id_type: str = CITIZEN_ID, number: str = "") -> None:
-        self.name, self.id_type, self.number = name, id_type, number
+    name: str = field(default="", repr=False)
+    id_type: str = CITIZEN_ID
+    number: str = field(default="", repr=False)
 
     def fit(self, call: Call, holder: Holder) -> bool:
         """Whether the holder is that person. One statement more where a number is given."""
@@ -80,10 +84,10 @@ class _Claims:
             return session.scalar(select(select(1).where(theirs, DocumentRow.closed_at.is_(None)).exists())) is True
 
 
-NO_CLAIMS = _Claims()
+NO_CLAIMS = Claims()
 
 
-def checked(call: Call, known: str, step: str, where: str | None = None, claims: _Claims = NO_CLAIMS) -> dict[str, str]:
+def checked(call: Call, known: str, step: str, where: str | None = None, claims: Claims = NO_CLAIMS) -> dict[str, str]:
     """What a check tells. Raises `Refusal` (40001 to 40005)."""
     shown = Presentation(known, step, where, request_id=call.request_id or None, ids=True)
     settled = verify_code(shown, call.caller, tools=call.deps.tools, settle=call.deps.settle)
@@ -111,17 +115,17 @@ def looked_at(call: Call, known: str) -> dict[str, str]:
 def as_card(told: dict[str, str]) -> dict[str, Any]:
     """What a check told, as a card object (4.1)."""
     ehc_id = told["healthCardId"]
-    same = ("name", "gender", "nation", "birthday", "address", "idNumber", "idType", "phid", "healthCardId")
+    same = ("name", "gender", "nation", "birthday", "address", "idNumber", "idType", "phid", "healthCardId", "patid")
     card = {name: told[name] for name in same}
     card |= {"qrCodeText": national_static(bytes.fromhex(ehc_id)) if ehc_id else "", "phone1": told["phone"]}
     card |= {"idCard": told["idNumber"], "cardType": told["idType"]}
-    return card | dict.fromkeys(("phone2", "patid", "adminExt", "relation", "ext"), "")
+    return card | dict.fromkeys(("phone2", "adminExt", "relation", "ext"), "")
 
 
 _FLAT = ("name", "gender", "nation", "birthday", "phone", "address", "idType", "idNumber", "healthCardId", "phid")
 
 
-def _outcome(call: Call, known: str, settled: Settled, claims: _Claims) -> dict[str, str]:
+def _outcome(call: Call, known: str, settled: Settled, claims: Claims) -> dict[str, str]:
     scans(settled.reason or "accepted").inc()
     if settled.reason is not None or settled.holder is None:
         raise _refusal(known, settled.reason or Reason.NOT_ISSUED)
@@ -150,7 +154,15 @@ def _told(sealer: Sealer, known: str, settled: Settled, holder: Holder) -> dict[
         "idNumber": person.get("id_number") or "",
         "healthCardId": qr_text.card_id_in(known) or (_opened(sealer, holder, "ehc_id") if proved else ""),
         "phid": _opened(sealer, holder, "index_id") if proved else "",
+        "patid": _patid(sealer, settled, holder),
     }
+
+
+def _patid(sealer: Sealer, settled: Settled, holder: Holder) -> str:
+    """The asking hospital's own id of the patient, where its rule lets it be told."""
+    if "patient-id" not in settled.told or holder.outpatient_id is None or holder.outpatient is None:
+        return ""
+    return sealer.unseal(holder.outpatient, patient_id_place(holder.outpatient_id))
 
 
 def _opened(sealer: Sealer, holder: Holder, column: str) -> str:

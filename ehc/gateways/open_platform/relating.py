@@ -30,8 +30,19 @@ from ehc.residents import store as residents
 UNKNOWN = Counter(
     "ehc_open_platform_unknown_codes", "Codes in use reports that no table of ours has, by the table.", ["table"]
 )
-_CODED = {"scene": "scene", "cardType": "idType", "cardChannel": "cardChannel", "cardCostTypes": "cardCostTypes"}
-"""Members of a report whose codes are in a table, and which."""
+_COLUMNS = {
+    "hospitalCode": "hospital_code",
+    "subHospitalCode": "sub_hospital_code",
+    "scene": "scene",
+    "department": "department",
+    "cardType": "card_type",
+    "cardChannel": "card_channel",
+    "cardCostTypes": "cost_types",
+    "serviceId": "service_id",
+}
+"""What is kept of a report, and where."""
+_TABLES = {"scene": "scene", "card_type": "idType", "card_channel": "cardChannel", "cost_types": "cardCostTypes"}
+"""Which of it is a code of which table."""
 RENEWALS = 100
 """As many items of one `updateHealthCardId`; the interface names no limit."""
 _LONGEST = 128
@@ -63,17 +74,17 @@ def bind_card_relation(call: Call, members: Members) -> dict[str, Any]:
 
 
 def report_his_data(call: Call, members: Members) -> dict[str, Any]:
-    """reportHISData: kept as it is told, without the name and number that may come with it. Unknown codes are counted."""
-    deps, now = call.deps, call.deps.clock.now()
-    text = members.text("qrCodeText", 1024, needed=True)
+    """reportHISData, and the two that say the same to other services (4.8): kept as told, without names and numbers.
+
+    Codes that nobody knows are counted.
+    """
+    now, text = call.deps.clock.now(), members.text("qrCodeText", 1024, needed=True)
     try:
         known = qr_text.as_known(text)
     except Refusal:
         known = ""
-    named = ("hospitalCode", "subHospitalCode", "scene", "department", "cardType", "cardChannel", "cardCostTypes")
-    told = [members.text(word, _LONGEST) for word in (*named, "serviceId")]
-    columns = ("hospital_code", "sub_hospital_code", "scene", "department", "card_type", "card_channel", "cost_types")
-    with deps.work() as session:
+    told = {column: members.text(member, _LONGEST) for member, column in _COLUMNS.items()}
+    with call.deps.work() as session:
         row = UseReportRow(
             id=uuid7(now),
             account_id=call.account.id,
@@ -83,12 +94,11 @@ def report_his_data(call: Call, members: Members) -> dict[str, Any]:
             code_kind=_kind(known),
             used_at=_time(members.text("time", _LONGEST)),
             reported_at=now,
-            **dict(zip((*columns, "service_id"), told, strict=True)),
+            **told,
         )
         session.add(row)
-    for member, name in _CODED.items():
-        code = members.text(member, _LONGEST)
-        if code and code not in words.table(name):
+    for column, name in _TABLES.items():
+        if told[column] and told[column] not in words.table(name):
             UNKNOWN.labels(name).inc()
     return {}
 
