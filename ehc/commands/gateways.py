@@ -25,6 +25,8 @@ _REASON = click.option("--reason", required=True)
 _ACCOUNT = click.argument("account")
 _ALL = 1000
 _STRANGERS = "strangers"
+_ANSWERED = frozenset({"errMsg", "desc", "fault", "problem", "signed"})
+"""What a trace has of the answer; the rest are members of the call."""
 
 
 @click.group()
@@ -239,7 +241,8 @@ def show_log(place: Deployment, account: str, method: str | None, limit: int) ->
 
 def _told(row: FailureRow) -> list[str]:
     head = f"{_time(row.at)} {row.method} [{row.dialect}] → {row.result}  {row.milliseconds:.1f} ms  {row.reference}"
-    return [head.rstrip(), *(f"    {name:24} {value}" for name, value in row.trace.items())]
+    said_first = sorted(row.trace.items(), key=lambda member: (member[0] not in _ANSWERED, member[0]))
+    return [head.rstrip(), *(f"    {name:24} {value}" for name, value in said_first)]
 
 
 def _new_secret(place: Deployment, session: Session, row: AccountRow, until: datetime | None, person: str) -> str:

@@ -28,7 +28,7 @@ def masked(members: Mapping[str, object], clear: frozenset[str]) -> dict[str, st
         else:
             told[name] = _clear(value) if name in clear else shape(value)
     if others:
-        told["…"] = f"{others} more members"
+        told["…"] = _many(others, "more member")
     return told
 
 
@@ -41,7 +41,7 @@ def shape(value: object) -> str:
     if isinstance(value, int | float):
         return "number"
     if isinstance(value, Mapping):
-        return f"object of {len(value)} members"
+        return f"object of {_many(len(value), 'member')}"
     if isinstance(value, list | tuple):
         return f"list of {len(value)}"
     return _text_shape(str(value))
@@ -68,12 +68,18 @@ def _text_shape(text: str) -> str:
     if not text:
         return "empty"
     if not text.strip():
-        return f"{len(text)} blanks"
+        return _many(len(text), "blank")
     part = text[:4096]  # the rest of a photograph tells nothing more
     han = sum("\u3400" <= sign <= "\u9fff" or "\U00020000" <= sign <= "\U0003ffff" for sign in part)
     digits = sum("0" <= sign <= "9" for sign in part)
     upper = sum("A" <= sign <= "Z" for sign in part)
     lower = sum("a" <= sign <= "z" for sign in part)
-    kinds = {"Han": han, "digits": digits, "capitals": upper, "small letters": lower}
-    kinds["other"] = len(part) - sum(kinds.values())
-    return f"text of {len(text)} characters: " + ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
+    kinds = {"digit": digits, "capital": upper, "small letter": lower}
+    kinds["other sign"] = len(part) - han - sum(kinds.values())
+    told = [f"{han} Han"] if han else []
+    told += [_many(count, kind) for kind, count in kinds.items() if count]
+    return f"text of {_many(len(text), 'character')}: {', '.join(told)}"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

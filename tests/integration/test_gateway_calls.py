@@ -161,7 +161,7 @@ def test_trace_tells_shapes_and_no_values() -> None:
     assert told["hospitalId"] == "30001"
     assert told["timestamp"] == "1709601330"
     assert told["name"] == "text of 2 characters: 2 Han"
-    assert told["idNumber"] == "text of 18 characters: 17 digits, 1 capitals"
+    assert told["idNumber"] == "text of 18 characters: 17 digits, 1 capital"
     assert told["patid"] == "2 blanks"
     assert told["adminExt"] == "null"
     assert told["healthCardItems"] == "list of 1"
