@@ -3,12 +3,10 @@
 from collections.abc import Callable
 from importlib.metadata import version
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 from flask import Flask, Request
 from flask.sessions import NullSession, SessionInterface
-from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Engine
 
@@ -42,8 +40,6 @@ STATUSES: dict[type[EhcError], int] = {
 
 database = SQLAlchemy(metadata=Base.metadata)
 """Owns the engine. Tables are declared in the rooms, on `ehc.db.Base`."""
-
-MIGRATIONS = Path(__file__).parent.parent / "migrations"
 
 
 def create_app(settings: Settings, *, clock: Clock | None = None) -> Flask:
@@ -90,7 +86,6 @@ def _bare_app(settings: Settings) -> Flask:
     app.config["MAX_FORM_PARTS"] = 20
     app.url_map.strict_slashes = False
     database.init_app(app)
-    Migrate(app, database, directory=str(MIGRATIONS))
     return app
 
 

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import click
 import flask_migrate
+from flask import Flask
 
 from ehc.app import create_app, database
 from ehc.clock import local_day
@@ -13,8 +15,11 @@ from ehc.commands import roles
 from ehc.commands.context import Deployment, deployment
 from ehc.db import until_none
 from ehc.edge.upkeep import PURGES
+from ehc.settings import Settings
 from ehc.verify.partitions import ensure_partitions, purge_spent_codes
 from ehc.web.idempotency import purge_keys
+
+MIGRATIONS = Path(__file__).parents[2] / "migrations"
 
 
 @click.group()
@@ -87,10 +92,17 @@ def upgrade_tables(place: Deployment) -> None:
         flask_migrate.upgrade()
 
 
+def migrating(settings: Settings) -> Flask:
+    """The app with what migrations need besides. Here and not in every worker, each of which would hold 11 MB for it."""
+    app = create_app(settings)
+    flask_migrate.Migrate(app, database, directory=str(MIGRATIONS))
+    return app
+
+
 @contextmanager
 def _app(place: Deployment) -> Iterator[None]:
     """The app that migrations run in; its connections are closed afterwards, since this process may live on."""
-    with create_app(place.settings).app_context():
+    with migrating(place.settings).app_context():
         try:
             yield
         finally:
