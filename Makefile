@@ -13,7 +13,7 @@ help: ## Show this list
 run: .venv/run.stamp ## Install, start everything, run the main job once, and serve on http://127.0.0.1:8000
 	@$(PY) -m ehc.dev
 
-test: .venv/dev.stamp .venv/cwt.stamp ## Run every test, in parallel, on embedded PostgreSQL and Redis
+test: .venv/dev.stamp .venv/cwt.stamp .venv/soap.stamp ## Run every test, in parallel, on embedded PostgreSQL and Redis
 	@$(PY) -m pytest -n $${EHC_TEST_WORKERS:-auto} --dist loadgroup $(ARGS)
 
 check: .venv/dev.stamp ## Lint, types, layers, migrations against models
@@ -64,6 +64,12 @@ $(PY):
 
 .venv/fuzz.stamp: requirements-fuzz.txt .venv/dev.stamp
 	@$(PIP_INSTALL) -q -r requirements-fuzz.txt
+	@touch $@
+
+# The npm package `soap`, a client as hospitals have them. Where the machine has no Node.js, a wheel brings it.
+SOAP_CLIENT := tests/e2e/soap_client
+.venv/soap.stamp: $(SOAP_CLIENT)/package.json $(SOAP_CLIENT)/package-lock.json $(SOAP_CLIENT)/install.py .venv/dev.stamp
+	@$(PY) $(SOAP_CLIENT)/install.py .venv/soap_client
 	@touch $@
 
 # The independent verifier pins an older cbor2 than ours, so it lives in an environment of its own.

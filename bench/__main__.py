@@ -49,9 +49,18 @@ def measure(ground: Ground) -> list[Line]:
         half = patients.bind_half(ground)
         without, with_id = in_turns(_ROUNDS, routes.verify(ground.cards[:half]), routes.verify(ground.cards[half:]))
         guarded, unguarded = in_turns(_ROUNDS, routes.verify(), routes.verify_unguarded())
+        plain, soap, platform = in_turns(_ROUNDS, routes.verify(), routes.verify_soap(), routes.verify_json())
         sign, codes = in_turns(_ROUNDS, routes.bare_sign(), routes.codes())
         worker = routes.worker_mb()
-    named = {"verify": ours, "bare_check": bare, "bare_insert": insert, "codes": codes, "bare_sign": sign}
+    named = {
+        "verify": ours,
+        "bare_check": bare,
+        "bare_insert": insert,
+        "codes": codes,
+        "bare_sign": sign,
+        "soap": soap,
+        "json": platform,
+    }
     return [
         *lines,
         _ratio("verify.route_vs_bare_check", ours.over(bare), 0.5),
@@ -59,6 +68,8 @@ def measure(ground: Ground) -> list[Line]:
         _ratio("codes.route_vs_bare_sign", codes.over(sign), 0.6),
         _ratio("auth.overhead", guarded.over(unguarded), 0.9),
         _ratio("verify.with_patient_id_vs_without", with_id.over(without), 0.95),
+        _ratio("gateway.json_verify_vs_rest", platform.over(plain), 0.6),
+        _ratio("gateway.soap_verify_vs_rest", soap.over(plain), 0.6),
         Line("worker.rss_mb", worker, 150, least=False),
         Line("verify.p50_ms", ours.milliseconds(50)),
         Line("verify.p99_ms", ours.milliseconds(99)),

@@ -22,12 +22,14 @@ def frames(requests: Iterable[bytes]) -> bytes:
     return b"".join(len(request).to_bytes(4, "big") + request for request in requests)
 
 
-def request(method: str, path: str, body: bytes, token: str | None = None) -> bytes:
-    """One HTTP/1.1 request with a JSON body."""
+def request(
+    method: str, path: str, body: bytes, token: str | None = None, content_type: str = "application/json"
+) -> bytes:
+    """One HTTP/1.1 request."""
     lines = [
         f"{method} {path} HTTP/1.1",
         "Host: bench",
-        "Content-Type: application/json",
+        f"Content-Type: {content_type}",
         f"Content-Length: {len(body)}",
     ]
     lines += [f"Authorization: Bearer {token}"] if token else []

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median, quantiles
 
-from bench import load
+from bench import load, open_platform, provincial
 from bench.ground import Card, Ground
 from ehc.dev.client import Client
 from ehc.dev.granian import Granian, free_port
@@ -111,6 +111,28 @@ class Routes:
     def verify_unguarded(self) -> Route:
         """The same of a service that asks nobody who they are, whence they call, or how often."""
         return replace(self.verify(), server=self._unguarded)
+
+    def verify_soap(self) -> Route:
+        """The same through the provincial interface."""
+        known = provincial.account(self._ground)
+
+        def requests() -> list[bytes]:
+            codes = self._ground.codes(self._ground.cards)
+            bodies = (provincial.check(known, code) for code in codes)
+            path, kind = provincial.PATH, provincial.CONTENT_TYPE
+            return [load.request("POST", path, body, content_type=kind) for body in bodies]
+
+        return Route(self._service, 200, "3005", requests)
+
+    def verify_json(self) -> Route:
+        """The same through the open platform."""
+        known = open_platform.account(self._ground)
+
+        def requests() -> list[bytes]:
+            at = int(self._ground.place.clock.now().timestamp())
+            return [open_platform.check(known, code, at=at) for code in self._ground.codes(self._ground.cards)]
+
+        return Route(self._service, 200, '"resultCode":0', requests)
 
     def codes(self) -> Route:
         """`POST /v1/cards/{id}/codes`, once for each card."""

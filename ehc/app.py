@@ -17,7 +17,7 @@ from ehc.clock import Clock, SystemClock
 from ehc.crypto.sm import self_test
 from ehc.crypto.wrapping import KeyEncryptingKey
 from ehc.db import Base, bound_waits, engine_options, unit_of_work
-from ehc.edge import access, binding, issuer, verify
+from ehc.edge import access, binding, gateways, issuer, verify
 from ehc.edge.keys import Keys
 from ehc.edge.parts import parts_of
 from ehc.edge.readiness import readiness
@@ -34,6 +34,7 @@ STATUSES: dict[type[EhcError], int] = {
     **access.STATUSES,
     **issuer.STATUSES,
     **binding.STATUSES,
+    **gateways.STATUSES,
     idempotency.KeyReused: 422,
     idempotency.KeyInProgress: 409,
     secret_keys.SampleKeyRefused: 500,
@@ -107,6 +108,6 @@ def _join(app: Flask, settings: Settings, kek: KeyEncryptingKey, engine: Engine,
     app.extensions[RESIDENTS] = Door(work, clock, parts.gate)
     observe.install(app)
     Problems(STATUSES).install(app)
-    rooms = (room.blueprints(parts) for room in (access, issuer, verify, binding))
+    rooms = (room.blueprints(parts) for room in (access, issuer, verify, binding, gateways))
     for blueprint in chain(*rooms, [status.blueprint(about)]):
         app.register_blueprint(blueprint)

@@ -102,6 +102,8 @@ class Right(StrEnum):
     CARDS_CANCEL_MANY = "cards.cancel-many"
     WEBHOOKS_READ = "webhooks.read"
     WEBHOOKS_WRITE = "webhooks.write"
+    GATEWAYS_READ = "gateways.read"
+    GATEWAYS_WRITE = "gateways.write"
     USAGE_READ = "usage.read"
     AUDIT_READ = "audit.read"
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from ehc.clock import Clock
 from ehc.outside.alipay import HttpAlipay
 from ehc.outside.bank_http import HttpBankGateway
+from ehc.outside.card_reader import HttpCardReader
 from ehc.outside.identity_authority import HttpIdentityAuthority
 from ehc.outside.signed_http import PartyKey
 from ehc.outside.sms_gateway import HttpSmsGateway
@@ -24,6 +25,12 @@ def sms_gateway(settings: Settings, clock: Clock) -> HttpSmsGateway | None:
     """The SMS gateway; None where none is configured. Raises `SettingsError` or `SetupError`."""
     url = settings.sms_url
     return HttpSmsGateway(url, _key(settings, settings.sms_key_file), clock=clock) if url else None
+
+
+def card_reader(settings: Settings, clock: Clock) -> HttpCardReader | None:
+    """The reader of identity cards; None where none is configured. Raises `SettingsError` or `SetupError`."""
+    url = settings.card_reader_url
+    return HttpCardReader(url, _key(settings, settings.card_reader_key_file), clock=clock) if url else None
 
 
 def bank_gateway(settings: Settings, clock: Clock) -> HttpBankGateway | None:

@@ -36,6 +36,8 @@ class Settings:
     authority_key_file: Path | None = None
     sms_url: str | None = None
     sms_key_file: Path | None = None
+    card_reader_url: str | None = None
+    card_reader_key_file: Path | None = None
     wechat_url: str | None = None
     alipay_url: str | None = None
     bank_url: str | None = None
@@ -48,6 +50,8 @@ class Settings:
     family_members: int = 5
     temporary_days: int = 7
     print_days: int = 5 * 365
+    photo_days: int = 180
+    provincial_scenes: bool = False
     restore_cancelled: bool = True
     keep_days: int = 15 * 365
     import_megabytes: int = 256
@@ -84,6 +88,8 @@ class Settings:
                 authority_key_file=_file(env.get("EHC_AUTHORITY_KEY_FILE")),
                 sms_url=env.get("EHC_SMS_URL") or None,
                 sms_key_file=_file(env.get("EHC_SMS_KEY_FILE")),
+                card_reader_url=env.get("EHC_CARD_READER_URL") or None,
+                card_reader_key_file=_file(env.get("EHC_CARD_READER_KEY_FILE")),
                 wechat_url=env.get("EHC_WECHAT_URL") or None,
                 alipay_url=env.get("EHC_ALIPAY_URL") or None,
                 bank_url=env.get("EHC_BANK_URL") or None,
@@ -96,6 +102,8 @@ class Settings:
                 family_members=_within(env.get("EHC_FAMILY_MEMBERS", cls.family_members), 1, 20),
                 temporary_days=_within(env.get("EHC_TEMPORARY_DAYS", cls.temporary_days), 1, 90),
                 print_days=_within(env.get("EHC_PRINT_DAYS", cls.print_days), 1, 10 * 365),
+                photo_days=_within(env.get("EHC_PHOTO_DAYS", cls.photo_days), 1, 3650),
+                provincial_scenes=_choice(env.get("EHC_PROVINCIAL_SCENES", "off"), "off", "on") == "on",
                 restore_cancelled=_choice(env.get("EHC_CANCELLED", "restore"), "restore", "refuse") == "restore",
                 keep_days=_within(env.get("EHC_KEEP_DAYS", cls.keep_days), 183, 100 * 365),
                 import_megabytes=_within(env.get("EHC_IMPORT_MEGABYTES", cls.import_megabytes), 1, 64 * 1024),

@@ -16,6 +16,7 @@ _READING = frozenset(
         Right.STAFF_READ,
         Right.DISCLOSURE_READ,
         Right.WEBHOOKS_READ,
+        Right.GATEWAYS_READ,
         Right.USAGE_READ,
     }
 )
@@ -28,6 +29,7 @@ RIGHTS: dict[Role, frozenset[Right]] = {
         Right.TERMINALS_WRITE,
         Right.STAFF_WRITE,
         Right.WEBHOOKS_WRITE,
+        Right.GATEWAYS_WRITE,
     },
     Role.SECURITY_ADMIN: _READING
     | {
@@ -45,6 +47,7 @@ RIGHTS: dict[Role, frozenset[Right]] = {
             Right.TERMINALS_READ,
             Right.TERMINALS_WRITE,
             Right.DISCLOSURE_READ,
+            Right.GATEWAYS_READ,
             Right.USAGE_READ,
         }
     ),
@@ -54,6 +57,7 @@ RIGHTS: dict[Role, frozenset[Right]] = {
             Right.TERMINALS_READ,
             Right.TERMINALS_WRITE,
             Right.DISCLOSURE_READ,
+            Right.GATEWAYS_READ,
             Right.USAGE_READ,
         }
     ),

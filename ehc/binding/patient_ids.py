@@ -86,17 +86,29 @@ def bind(
     card = cards.by_id(session, card_id)
     accepted = _PROVES if card.kind == Kind.FORMAL else _PROVES_TEMPORARY
     proofs.require_check(session, card, verification_id, caller=caller, accepted=accepted, now=now)
-    proofs.hold_active(session, card)
-    index = wanted.index(institution_id, secrets.blind_index)
-    live = _of_card(session, card, institution_id, wanted.id_type)
-    if live is not None and live.number_index == index:
-        return live, False
-    if live is not None:
-        raise _in_place()
-    row = add(session, card, wanted, institution_id, index, source="check", secrets=secrets, now=now)
-    row.verification_id = verification_id
-    _note(session, card, row, "bound", acting=cards.acting(caller, Party.STAFF), now=now)
-    return row, True
+    by = cards.acting(caller, Party.STAFF)
+    row, new = _bind(session, card, wanted, institution_id, source="check", acting=by, secrets=secrets, now=now)
+    if new:
+        row.verification_id = verification_id
+    return row, new
+
+
+def bind_through_app(
+    session: Session,
+    card: CardRow,
+    wanted: PatientNumber,
+    institution_id: UUID,
+    *,
+    acting: Acting,
+    secrets: Secrets,
+    now: datetime,
+) -> tuple[PatientIdRow, bool]:
+    """Bind a patient id through an institution's own app; the row, and whether it is new.
+
+    The caller owes the proof: that the holder let this app use the card, or had a code of it accepted there just now. Raises
+    those of `proofs.hold_active`, `AlreadyBound` or `PatientIdInPlace`.
+    """
+    return _bind(session, card, wanted, institution_id, source="app", acting=acting, secrets=secrets, now=now)
 
 
 def change(
@@ -234,6 +246,29 @@ def no_such_binding() -> NoSuchBinding:
     return NoSuchBinding(
         Text("没有这项绑定，或本客户端无权查看。", "There is no such binding, or this client may not see it.")
     )
+
+
+def _bind(
+    session: Session,
+    card: CardRow,
+    wanted: PatientNumber,
+    institution_id: UUID,
+    *,
+    source: str,
+    acting: Acting,
+    secrets: Secrets,
+    now: datetime,
+) -> tuple[PatientIdRow, bool]:
+    proofs.hold_active(session, card)
+    index = wanted.index(institution_id, secrets.blind_index)
+    live = _of_card(session, card, institution_id, wanted.id_type)
+    if live is not None and live.number_index == index:
+        return live, False
+    if live is not None:
+        raise _in_place()
+    row = add(session, card, wanted, institution_id, index, source=source, secrets=secrets, now=now)
+    _note(session, card, row, "bound", acting=acting, now=now)
+    return row, True
 
 
 def _in_place() -> PatientIdInPlace:

@@ -20,7 +20,7 @@ from ehc.cards.bank_models import HELD, BankAccountRow
 from ehc.cards.binding_events import BindingKind
 from ehc.cards.models import CardRow
 from ehc.cards.patient_id_models import PatientIdRow, PatientReviewRow
-from ehc.cards.plastic_models import PlasticCardRow
+from ehc.cards.plastic_models import PlasticCardRow, PlasticUseRow
 from ehc.cards.plastic_states import BOUND, PlasticState
 from ehc.cards.store import Acting
 from ehc.core.ids import uuid7
@@ -168,6 +168,8 @@ def forget(session: Session, serials: Collection[int], *, sealer: Sealer) -> Non
             row.number_index = token_bytes(_INDEX_BYTES)
     for account in session.scalars(select(BankAccountRow).where(BankAccountRow.card_serial.in_(serials))):
         account.number_index = account.token = account.last4 = None
+    used = PlasticUseRow.card_serial.in_(serials)
+    session.execute(update(PlasticUseRow).where(used).values(told=None))
     told = events.BindingEventRow.card_serial.in_(serials)
     session.execute(update(events.BindingEventRow).where(told).values(reason=None))
     gone = PatientReviewRow.card_serial.in_(serials)

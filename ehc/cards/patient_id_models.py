@@ -20,7 +20,7 @@ class PatientIdRow(Base):
     __tablename__ = "patient_id"
     __table_args__ = (
         CheckConstraint("id_type IN ('outpatient', 'inpatient')", name="id_type"),
-        CheckConstraint("source IN ('check', 'import', 'review', 'change')", name="source"),
+        CheckConstraint("source IN ('check', 'import', 'review', 'change', 'app')", name="source"),
         Index("uq_patient_id_card", "card_serial", "institution_id", "id_type", unique=True, postgresql_where=_LIVE),
         Index("uq_patient_id_number", "number_index", unique=True, postgresql_where=_LIVE),
     )
@@ -32,7 +32,8 @@ class PatientIdRow(Base):
     number: Mapped[bytes] = mapped_column(LargeBinary)
     number_index: Mapped[bytes] = mapped_column(LargeBinary)
     source: Mapped[str] = mapped_column(Text)
-    """What showed that the patient is the holder: a check there, a list of the hospital's, a decision on it, a merge."""
+    """What showed that the patient is the holder: a check there, a list of the hospital's, a decision on it, a merge, or the
+    holder's use of the hospital's own app."""
     verification_id: Mapped[UUID | None]
     run_id: Mapped[UUID | None] = mapped_column(ForeignKey("patient_import.id"))
     bound_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))

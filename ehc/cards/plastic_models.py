@@ -51,6 +51,26 @@ class PlasticCardRow(Base):
     ended_for: Mapped[str | None] = mapped_column(Text)
 
 
+class PlasticUseRow(Base):
+    """A use of a plastic health card (实体卡用卡记录) that a hospital uploads afterwards. `told` is sealed.
+
+    `digest` is the blind index of the whole record, so that one that is sent twice is kept once.
+    """
+
+    __tablename__ = "plastic_use"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    card_serial: Mapped[int] = mapped_column(ForeignKey("card.serial"), index=True)
+    client_id: Mapped[UUID] = mapped_column(ForeignKey("client.id"))
+    institution_id: Mapped[UUID | None] = mapped_column(ForeignKey("institution.id"))
+    used_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    step: Mapped[str] = mapped_column(Text)
+    channel: Mapped[str | None] = mapped_column(Text)
+    told: Mapped[bytes | None] = mapped_column(LargeBinary)
+    digest: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    sent_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
 class BlacklistRow(Base):
     """A plastic card as the blacklist (黑名单) has it now: on it for a reason, or taken off it (`reason` NULL).
 

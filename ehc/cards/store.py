@@ -5,7 +5,20 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Boolean, CursorResult, Uuid, column, delete, exists, literal, or_, select, table, update
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    CursorResult,
+    Uuid,
+    column,
+    delete,
+    exists,
+    literal,
+    or_,
+    select,
+    table,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -83,10 +96,23 @@ def known_to(session: Session, card_id: UUID, client_id: UUID, *, at: datetime) 
 
 def known_as(session: Session, card_id: UUID, client_id: UUID, *, at: datetime) -> tuple[CardRow, Party, bool]:
     """The card, for whom the client acts, and whether its grant is still open: all of one moment. Raises `NoSuchCard`."""
+    return _known(session, CardRow.id == card_id, client_id, at=at)
+
+
+def known_by_ehc_id(
+    session: Session, ehc_id_index: bytes, client_id: UUID, *, at: datetime
+) -> tuple[CardRow, Party, bool]:
+    """As `known_as`, found by the blind index of the card id (电子健康卡ID). Raises `NoSuchCard`."""
+    return _known(session, CardRow.ehc_id_index == ehc_id_index, client_id, at=at)
+
+
+def _known(
+    session: Session, which: ColumnElement[bool], client_id: UUID, *, at: datetime
+) -> tuple[CardRow, Party, bool]:
     wanted = (
         select(CardRow, GrantRow.link_id, GrantRow.closed_at.is_not(None))
         .join(GrantRow, GrantRow.card_serial == CardRow.serial)
-        .where(CardRow.id == card_id, GrantRow.client_id == client_id)
+        .where(which, GrantRow.client_id == client_id)
         .where(or_(GrantRow.until.is_(None), GrantRow.until > at))
     )
     found = session.execute(wanted).one_or_none()

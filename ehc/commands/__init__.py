@@ -13,6 +13,7 @@ from ehc.commands.db import db
 from ehc.commands.dev import dev
 from ehc.commands.disclosure import disclosure
 from ehc.commands.family import family
+from ehc.commands.gateways import gateways
 from ehc.commands.imports import export_people, import_people
 from ehc.commands.institutions import institutions
 from ehc.commands.jobs import jobs
@@ -43,6 +44,7 @@ for command in (
     db,
     dev,
     disclosure,
+    gateways,
     institutions,
     jobs,
     keys,

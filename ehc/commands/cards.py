@@ -1,5 +1,7 @@
 """`ehc cards …`: what staff do: the review of applications, moves of cards, corrections that people ask for."""
 
+import os
+from pathlib import Path
 from uuid import UUID
 
 import click
@@ -12,7 +14,7 @@ from ehc.cards.models import CardRow
 from ehc.cards.states import CANCEL, RECOVER, REPORT_LOSS, RESUME, SUSPEND, Move, Party
 from ehc.cards.store import Acting, no_such_card
 from ehc.commands.context import Deployment, deployment
-from ehc.issuer import closing, corrections, deaths, lifecycle, proofs, temporary
+from ehc.issuer import closing, corrections, deaths, lifecycle, photos, proofs, temporary
 from ehc.issuer.registry import Registry, registry_of
 from ehc.keystore import secret_keys
 
@@ -64,6 +66,24 @@ def review(place: Deployment, card_id: UUID, approve: bool, reviewer: str, reaso
             now=place.clock.now(),
         )
         click.echo(card.status)
+
+
+@cards.command()
+@click.argument("card_id", type=click.UUID)
+@click.argument("kind", type=click.Choice(photos.KINDS))
+@click.argument("file", type=click.Path(dir_okay=False, writable=True, path_type=Path))
+@click.option("--by", "staff", required=True, help="Staff number.")
+@deployment
+def photo(place: Deployment, card_id: UUID, kind: str, file: Path, staff: str) -> None:
+    """Write a photograph that came with an application into FILE, for its review. Each look is in the audit log."""
+    with place.work() as session:
+        card, sealer = store.by_id(session, card_id), secret_keys.load(session, place.kek).sealer
+        found = photos.read(session, card, kind, actor=_staff(staff).actor, sealer=sealer, now=place.clock.now())
+    if found is None:
+        raise click.ClickException("没有这张照片，或已过保存期 · no such photograph is kept")
+    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+        out.write(found.data)
+    click.echo(found.media_type)
 
 
 @cards.command()

@@ -15,7 +15,7 @@ from ehc.core.names import visible
 from ehc.core.tables import DocumentType, document_types, provinces
 from ehc.errors import InvalidValue, Text
 
-CITIZEN_ID = "01"
+CITIZEN_ID, BIRTH_CERTIFICATE, OTHER = "01", "08", "99"
 
 # Type and number are encrypted as 32 bytes, 2 of them the type (national rules 1.4).
 MAX_NUMBER_BYTES = 30
@@ -23,6 +23,7 @@ MAX_NUMBER_BYTES = 30
 _PERSON_NUMBER = re.compile(r"\d{17}[\dX]", re.ASCII)
 _OLD_CITIZEN_ID = re.compile(r"\d{15}", re.ASCII)
 _DASHES = re.compile("[\u2010-\u2015\u2212-]")
+_CERTIFICATE_NUMBER = re.compile(r"[A-Z][0-9]{9}")
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _CHECKS = "10X98765432"
 
@@ -72,6 +73,18 @@ def citizen_facts(document: Document) -> CitizenFacts | None:
     if born is None:
         return None
     return CitizenFacts(born, "1" if int(document.number[16]) % 2 else "2")
+
+
+def one_type(id_type: str, number: str) -> str:
+    """The type under which a number is one person's: a birth certificate (出生医学证明) is the same one as 08 and as 99."""
+    if id_type == OTHER and _CERTIFICATE_NUMBER.fullmatch(number):
+        return BIRTH_CERTIFICATE
+    return id_type
+
+
+def is_birth_certificate(document: Document) -> bool:
+    """Whether a document is a birth certificate: type 08, or 99 with a number of that form."""
+    return one_type(document.type, document.number) == BIRTH_CERTIFICATE
 
 
 def check_character(first_17: str) -> str:

@@ -29,17 +29,28 @@ class Sealer:
 
     def seal(self, text: str, place: str) -> bytes:
         """`text` enciphered for one place, written `table.column:row`. Adds 31 bytes to its UTF-8 form."""
+        return self.seal_bytes(text.encode(), place)
+
+    def seal_bytes(self, data: bytes, place: str) -> bytes:
+        """What is no text, enciphered for one place. Adds 31 bytes."""
         nonce = random_bytes(_NONCE)
-        return _FORMAT + self._newest + nonce + self._keys[self._newest].encrypt(nonce, text.encode(), place.encode())
+        return _FORMAT + self._newest + nonce + self._keys[self._newest].encrypt(nonce, data, place.encode())
 
     def unseal(self, sealed: bytes, place: str) -> str:
         """The text that was sealed for that place. Raises `SealBroken`."""
+        try:
+            return self.unseal_bytes(sealed, place).decode()
+        except ValueError:
+            raise SealBroken from None
+
+    def unseal_bytes(self, sealed: bytes, place: str) -> bytes:
+        """The bytes that were sealed for that place. Raises `SealBroken`."""
         key = self._keys.get(sealed[1:_HEADER])
         if key is None or sealed[:1] != _FORMAT:
             raise SealBroken
         nonce, body = sealed[_HEADER : _HEADER + _NONCE], sealed[_HEADER + _NONCE :]
         try:
-            return key.decrypt(nonce, body, place.encode()).decode()
+            return key.decrypt(nonce, body, place.encode())
         except (InvalidTag, ValueError):
             raise SealBroken from None
 

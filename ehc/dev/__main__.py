@@ -22,6 +22,7 @@ from ehc.dev.migrations import check_migrations
 from ehc.dev.process import DevServerError
 from ehc.dev.servers import Servers, environment, running
 from ehc.dev.simulators.launcher import Simulators
+from ehc.dev.tls import certificate_for
 from ehc.dev.worker import WorkerProcess
 from ehc.keystore import secret_keys
 from ehc.outside.signed_http import SetupError
@@ -33,7 +34,7 @@ VAR = Path("var")
 def run() -> None:
     """The demo, from nothing to serving."""
     began = time.monotonic()
-    host, number = _address(os.environ.get("EHC_BIND", "127.0.0.1:8000"))
+    host, number = _address("EHC_BIND", os.environ.get("EHC_BIND", "127.0.0.1:8000"))
     require_free(host, number)
     VAR.mkdir(exist_ok=True)
     _say("启动 PostgreSQL、Redis、外部系统模拟器 · starting the servers, and the SIMULATORS of outside parties")
@@ -47,6 +48,7 @@ def run() -> None:
         init_keys(place)
         env |= _metrics(VAR)
         server = Granian(env, host=host, port=number, workers=2, log=VAR / "ehc.log")
+        secure = _tls_server(env)
         worker = WorkerProcess(env, log=VAR / "worker.log")
         demo = region.prepare(
             place.work,
@@ -54,6 +56,7 @@ def run() -> None:
             base_url=server.url,
             clock=SystemClock(),
             secrets=lambda session: secret_keys.load(session, place.kek),
+            tls_url=secure.url if secure else None,
             simulators=simulators,
         )
         with ExitStack() as stack:
@@ -62,6 +65,9 @@ def run() -> None:
             stack.callback(worker.stop)
             server.start()
             worker.start()
+            if secure is not None:
+                stack.callback(secure.stop)
+                secure.start()
             _say("办卡、出码、验码 · one card, one code, two scanners\n")
             _table(main_job.run(demo))
             _invite(server.url, servers, time.monotonic() - began)
@@ -69,13 +75,16 @@ def run() -> None:
                 _say(f"短信看这里 · one-time codes arrive at {simulators.url}/simulator/messages")
                 _say(f"银行验证码看这里 · the bank's codes are at {simulators.url}/simulator/bank/codes")
                 _say("小程序登录凭证见 var/demo.json 的 log_in · where log-in codes come from: log_in in var/demo.json")
-            _watch(server, worker)
+            if secure is not None:
+                _say(f"HTTPS 入口 · the same over HTTPS at {secure.url}, for who trusts {VAR / 'tls' / 'ca.pem'}")
+            _watch(*([server, secure] if secure else [server]), worker=worker)
 
 
 @contextmanager
 def _outside_parties() -> Iterator[Simulators | None]:
     """Simulators of the outside parties, unless the environment names a real one."""
-    if {f"EHC_{party}_URL" for party in ("AUTHORITY", "SMS", "BANK", "WECHAT", "ALIPAY")} & os.environ.keys():
+    parties = ("AUTHORITY", "SMS", "BANK", "CARD_READER", "WECHAT", "ALIPAY")
+    if {f"EHC_{party}_URL" for party in parties} & os.environ.keys():
         yield None
         return
     simulators = Simulators(VAR / "simulators")
@@ -86,19 +95,30 @@ def _outside_parties() -> Iterator[Simulators | None]:
         simulators.stop()
 
 
-def _watch(server: Granian, worker: WorkerProcess) -> None:
-    """Returns never: both run until Ctrl-C, or one of them is gone."""
+def _watch(*servers: Granian, worker: WorkerProcess) -> None:
+    """Returns never: all run until Ctrl-C, or one of them is gone."""
     while True:
-        if server.wait(1) is not None:
-            raise DevServerError(f"the server ended by itself; see {server.log}")
+        for server in servers:
+            if server.wait(1) is not None:
+                raise DevServerError(f"the server ended by itself; see {server.log}")
         if worker.wait(0) is not None:
             raise DevServerError(f"the worker ended by itself; see {worker.log}")
 
 
-def _address(text: str) -> tuple[str, int]:
+def _tls_server(env: dict[str, str]) -> Granian | None:
+    """The same service over HTTPS on a second port, where `EHC_TLS_BIND` says one."""
+    given = os.environ.get("EHC_TLS_BIND")
+    if not given:
+        return None
+    host, number = _address("EHC_TLS_BIND", given)
+    require_free(host, number, name="EHC_TLS_BIND")
+    return Granian(env, host=host, port=number, log=VAR / "ehc-tls.log", tls=certificate_for(VAR / "tls", host))
+
+
+def _address(name: str, text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise DevServerError("EHC_BIND is host:port, for example 127.0.0.1:8001")
+        raise DevServerError(f"{name} is host:port, for example 127.0.0.1:8001")
     return host.strip("[]") or "127.0.0.1", int(port)
 
 

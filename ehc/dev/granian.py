@@ -3,6 +3,7 @@
 import os
 import random
 import socket
+import ssl
 import sys
 import time
 import urllib.error
@@ -12,6 +13,7 @@ from pathlib import Path
 from signal import Signals
 
 from ehc.dev.process import DevServerError, ServerProcess, open_log, ourselves, tail_of
+from ehc.dev.tls import TlsFiles
 
 _STEPS = ((Signals.SIGTERM, 10.0), (Signals.SIGKILL, 5.0))
 
@@ -31,7 +33,9 @@ class Granian:
         threads: int = 32,
         ready: str = "/readyz",
         folder: Path | None = None,
+        tls: TlsFiles | None = None,
     ) -> None:
+        self._tls = tls
         self._env, self.host, self.port, self.log, self._app = env, host, port, log, app
         self._workers, self._threads, self._ready = workers, threads, ready
         self._folder = folder or Path(__file__).parent.parent.parent
@@ -40,7 +44,7 @@ class Granian:
     @property
     def url(self) -> str:
         """The base URL."""
-        return f"http://{self.host}:{self.port}"
+        return f"{'https' if self._tls else 'http'}://{self.host}:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -96,6 +100,10 @@ class Granian:
             "--blocking-threads": str(self._threads),
             "--log-level": "warning",
         }
+        if self._tls is not None:
+            # TLS 1.2 too: what runs on Java 8 often has nothing newer
+            options |= {"--ssl-certificate": str(self._tls.certificate), "--ssl-keyfile": str(self._tls.key)}
+            options["--ssl-protocol-min"] = "tls1.2"
         return [
             sys.executable,
             "-m",
@@ -106,14 +114,15 @@ class Granian:
         ]
 
     def _answers(self) -> bool:
+        trust = ssl.create_default_context(cafile=str(self._tls.authority)) if self._tls else None
         try:
-            with urllib.request.urlopen(self.url + self._ready, timeout=2) as answer:  # noqa: S310 - our own http URL
+            with urllib.request.urlopen(self.url + self._ready, timeout=2, context=trust) as answer:  # noqa: S310 - ours
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
 
 
-def require_free(host: str, port: int, *, patience: float = 4.0) -> None:
+def require_free(host: str, port: int, *, patience: float = 4.0, name: str = "EHC_BIND") -> None:
     """Raises `DevServerError` where something listens still after `patience` seconds: a server that just ended may."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     deadline = time.monotonic() + patience
@@ -126,7 +135,7 @@ def require_free(host: str, port: int, *, patience: float = 4.0) -> None:
                 if time.monotonic() > deadline:
                     raise DevServerError(
                         f"{host}:{port} cannot be used ({error.strerror}); stop what listens there, "
-                        f"or choose another: EHC_BIND={host}:{port + 1} make run"
+                        f"or choose another: {name}={host}:{port + 1} make run"
                     ) from None
             else:
                 return

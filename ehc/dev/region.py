@@ -1,4 +1,4 @@
-"""The demo region: two hospitals with departments, an app, terminals, three administrators. Made once, found again later."""
+"""The demo region: hospitals with departments, apps, terminals, administrators, gateway accounts. Made once, kept."""
 
 import json
 import os
@@ -15,6 +15,7 @@ from ehc.access.models import ClientRow, InstitutionRow
 from ehc.callers import Scope
 from ehc.clock import Clock
 from ehc.db import UnitOfWork
+from ehc.dev import gateways
 from ehc.dev.administrators import administrators
 from ehc.dev.simulators.launcher import Simulators
 from ehc.keystore import platforms
@@ -40,22 +41,26 @@ def prepare(
     clock: Clock,
     secrets: Callable[[Session], Secrets] | None = None,
     simulators: Simulators | None = None,
+    tls_url: str | None = None,
 ) -> dict[str, Any]:
     """The demo's credentials, made where they are missing, and written to `file` for its owner alone.
 
-    With `secrets` also those of three administrators, and, with `simulators`, of the app at the platforms simulated there.
+    With `secrets` also those of three administrators and of the gateways, and, with `simulators`, of the app at the platforms
+    simulated there. `tls_url` is where the gateways are served over HTTPS.
     """
     kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     code, name = HOSPITALS["HA"]
     demo: dict[str, Any] = {"base_url": base_url, "institution": {"code": code, "name": name}}
     with work() as session:
         owners = {key: _institution(session, *facts, clock=clock) for key, facts in HOSPITALS.items()}
+        homes = {key: row.id for key, row in owners.items()}
         demo["app"] = _app(session, kept.get("app", {}), clock=clock)
         for role, (owner, terminal_code, title) in _TERMINALS.items():
             made = _terminal(session, kept.get(role, {}), terminal_code, title, owners[owner], clock=clock)
             demo[role] = made | {"terminal_code": terminal_code}
     if secrets is not None:
         demo |= administrators(work, kept, clock=clock, secrets=secrets)
+        demo |= gateways.accounts(work, kept, homes, base_url=base_url, tls_url=tls_url, clock=clock, secrets=secrets)
     if secrets is not None and simulators is not None:
         demo["log_in"] = _platforms(work, demo["app"]["client_id"], simulators, clock=clock, secrets=secrets)
     _write_private(file, json.dumps(demo, ensure_ascii=False, indent=2) + "\n")

@@ -33,7 +33,7 @@ STATUSES: dict[type[EhcError], int] = {
 
 def blueprints(parts: Parts) -> Iterator[Blueprint]:
     """Every blueprint of the room. Raises `SettingsError` or `SetupError` for a party that cannot be reached as configured."""
-    deps = _deps(parts)
+    deps = parts.shared(issuer_deps)
     yield issuer_api.cards_blueprint(deps)
     yield code_api.codes_blueprint(deps)
     yield code_api.temporary_blueprint(deps)
@@ -53,7 +53,8 @@ def _desk(parts: Parts) -> LogInDesk:
     return LogInDesk(parts.work, parts.keys.secrets.get, clock, to_wechat, to_alipay, demo=settings.demo)
 
 
-def _deps(parts: Parts) -> IssuerDeps:
+def issuer_deps(parts: Parts) -> IssuerDeps:
+    """What the room is handed. Raises `SettingsError` or `SetupError` as `blueprints` does."""
     settings, keys, clock = parts.settings, parts.keys, parts.clock
     limit = IssueLimit(parts.redis, per_minute=settings.codes_per_minute)
     desk = CodeDesk(

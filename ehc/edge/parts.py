@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
 
 from flask import Flask, g
 from sqlalchemy import Engine
@@ -24,6 +25,8 @@ from ehc.web.auth import Authenticate
 from ehc.web.gate import Gate, Limits
 from ehc.web.idempotency import Once
 
+Made = TypeVar("Made")
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -42,6 +45,13 @@ class Parts:
     once: Once
     admin: AdminDeps
     """Its transactions tell the audit log from where the request came."""
+    _made: dict[Callable[["Parts"], Any], Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def shared(self, make: "Callable[[Parts], Made]") -> Made:
+        """What `make` makes of these parts, made once: desks and journals keep connections and gather calls."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        return cast("Made", self._made[make])
 
 
 def parts_of(

@@ -20,8 +20,15 @@ _REREAD_SECONDS = 5.0
 
 def blueprints(parts: Parts) -> Iterator[Blueprint]:
     """Every blueprint of the room."""
+    deps = parts.shared(verify_deps)
+    yield verify_api.verifications_blueprint(deps)
+    yield verify_api.history_blueprint(deps)
+
+
+def verify_deps(parts: Parts) -> verify_api.VerifyDeps:
+    """What the room is handed."""
     keys, rules = parts.keys, Refreshed(lambda: _rules(parts.work), every=_REREAD_SECONDS)
-    deps = verify_api.VerifyDeps(
+    return verify_api.VerifyDeps(
         work=parts.work,
         once=parts.once,
         tools=Tools(
@@ -38,8 +45,6 @@ def blueprints(parts: Parts) -> Iterator[Blueprint]:
         authenticate=parts.authenticate,
         institution_names=institution_names,
     )
-    yield verify_api.verifications_blueprint(deps)
-    yield verify_api.history_blueprint(deps)
 
 
 def _rules(work: UnitOfWork) -> Table:

@@ -17,7 +17,7 @@ from ehc.clock import local_day
 from ehc.errors import EhcError, InvalidValue, Text
 from ehc.issuer import accounts, changes, consents, lifecycle, linking, own_registration, proofs, recovery
 from ehc.issuer.accounts import Account
-from ehc.issuer.applications import Application, inside, read_person
+from ehc.issuer.applications import inside, read_person
 from ehc.issuer.deps import IssuerDeps
 from ehc.issuer.metrics import REGISTRATIONS
 from ehc.issuer.proofs import Weighed
@@ -35,6 +35,7 @@ from ehc.issuer.schemas import (
     facts,
     proof,
 )
+from ehc.issuer.weighing import weigh_application
 from ehc.outside.identity_authority import AuthorityAway
 from ehc.residents.store import Person
 from ehc.web import parsing
@@ -99,7 +100,7 @@ def _add_registration(bp: Blueprint, deps: IssuerDeps) -> None:
         registry = deps.registry()
         person = read_person(wanted, today=local_day(deps.clock.now()))
         own = own_registration.begin(deps, wanted, person) if caller().resident is not None else None
-        weighed = weighed_application(deps, wanted, person)
+        weighed = weigh_application(deps.work, registry, wanted.proof, person)
 
         def act(session: Session) -> Answer:
             now = deps.clock.now()
@@ -307,17 +308,6 @@ def if_match() -> int | None:
         return int(tag)
     message = Text("If-Match 应为读取卡时得到的 ETag。", "If-Match takes the ETag that came with the card.")
     raise InvalidValue.at("/If-Match", "etag", message)
-
-
-def weighed_application(deps: IssuerDeps, wanted: Application, person: Person) -> Weighed:
-    """The proof of an application. The authority is not asked about somebody of whom it has nothing new to say."""
-    registry = deps.registry()
-    if registry.authority is not None:
-        with deps.work() as session:
-            asked = accounts.needs_proof(session, person, registry=registry)
-        if not asked:
-            return proofs.spare(registry, wanted.proof)
-    return proofs.weigh(registry, wanted.proof, person)
 
 
 def _shown(deps: IssuerDeps, card_id: UUID, wanted: dict[str, Any]) -> tuple[Person, Weighed]:

@@ -18,7 +18,7 @@ from ehc.cards.models import CardRow
 from ehc.cards.states import CLOSE, RESTORABLE, RESTORE, REVIVE, Cause
 from ehc.cards.store import Acting, acting
 from ehc.clock import local_day
-from ehc.issuer import accounts, consents, corrections, family_links, lifecycle, retention, rights
+from ehc.issuer import accounts, consents, corrections, family_links, lifecycle, photos, retention, rights
 from ehc.issuer.registry import Registry
 from ehc.residents import store as residents
 from ehc.residents.consents import Purpose
@@ -56,6 +56,7 @@ def close(
         identities.forget_person(session, resident_id)
     lifecycle.apply(session, card, CLOSE, acting=by, secrets=secrets, now=now, words=words, version=version, **values)
     corrections.drop_open(session, person.serials, now=now)
+    photos.forget(session, person.serials)
     kept_until = local_day(now) + timedelta(days=registry.keep_days)
     rows = session.scalars(select(ResidentRow).where(ResidentRow.id.in_(person.residents)))
     for resident in rows.all():

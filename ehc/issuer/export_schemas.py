@@ -109,6 +109,13 @@ class ProofOut(Schema):
     finding, reference = _text(), _text()
 
 
+class PhotoOut(Schema):
+    """A photograph that came with an application and is kept for now. The picture itself is shown to staff alone."""
+
+    kind, media_type = fields.String(required=True), fields.String(required=True)
+    sent_at, kept_until = fields.AwareDateTime(required=True), fields.AwareDateTime(required=True)
+
+
 class AskedOut(CorrectionOut):
     """A request to have something put right, with what it asks for."""
 
@@ -169,6 +176,7 @@ class ExportOut(Schema):
     apps = _many(GrantOut)
     prints = _many(PrintOut)
     identity_proofs = _many(ProofOut)
+    photos = _many(PhotoOut)
     corrections = _many(AskedOut)
     plastic_cards = _many(PlasticOut)
     patient_ids = _many(PatientOut)
@@ -228,6 +236,15 @@ def export_out(
                 "reference": row.reference,
             }
             for row in export.proofs
+        ],
+        "photos": [
+            {
+                "kind": row.kind,
+                "media_type": row.media_type,
+                "sent_at": instant(row.sent_at),
+                "kept_until": instant(row.kept_until),
+            }
+            for row in export.photos
         ],
         "corrections": [_asked(asked) for asked in export.corrections],
         **_bindings(export.bindings, institutions),

@@ -84,6 +84,8 @@ class Bond:
     relation: str
     proof: Proof
     phone_proof: UUID | None = None
+    photographed: bool = False
+    """Whether photographs of the member's document and face came along, and are kept: all that one interface can send."""
 
 
 @dataclass(frozen=True)
@@ -257,8 +259,8 @@ def _require_agreement(
     resident = session.get_one(ResidentRow, account.card.resident_id)
     own_phone = resident.phone_proved_at is not None and not resident.phone_by_guardian
     is_asked = not (made or majority.is_minor(account.person.birth_date, now)) and _has_own_app(session, account.card)
-    if is_asked and not own_phone and applicant.weighed.proof.level is Level.CLERK:
-        return  # no phone to ask: the clerk who saw the document saw its holder
+    if is_asked and not own_phone and (applicant.weighed.proof.level is Level.CLERK or bond.photographed):
+        return  # no phone to ask: the clerk who saw the document saw its holder, or their face is in evidence
     if bond.phone_proof is not None and (own_phone or not is_asked):
         phone = account.person.phone
         phone_proofs.spend(session, bond.phone_proof, phone, caller=caller, secrets=registry.secrets, now=now)

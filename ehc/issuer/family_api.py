@@ -10,7 +10,7 @@ from ehc.callers import Reach, Scope
 from ehc.clock import local_day
 from ehc.errors import EhcError
 from ehc.issuer import family, family_ties, newborns, proofs
-from ehc.issuer.api import etag, weighed_application
+from ehc.issuer.api import etag
 from ehc.issuer.applications import Proof, inside, read_person
 from ehc.issuer.deps import IssuerDeps
 from ehc.issuer.family import Applicant, Bond
@@ -25,6 +25,7 @@ from ehc.issuer.family_schemas import (
     relation_code,
 )
 from ehc.issuer.schemas import application, card_out, proof
+from ehc.issuer.weighing import weigh_application
 from ehc.web import parsing
 from ehc.web.answers import Answer, instant
 from ehc.web.auth import bearer, caller
@@ -128,4 +129,4 @@ def _applicant(deps: IssuerDeps, wanted: dict[str, Any], shown: Proof) -> Applic
     with inside("/member"):
         person = read_person(member, today=today)
         newborns.require_age(person, today=today, now=now)
-    return Applicant(person, weighed_application(deps, member, person))
+    return Applicant(person, weigh_application(deps.work, deps.registry(), member.proof, person))

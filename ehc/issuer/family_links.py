@@ -68,6 +68,12 @@ def between(session: Session, guardian_id: UUID, member_id: UUID) -> FamilyLinkR
     return session.scalars(select(FamilyLinkRow).where(pair, _OPEN)).one_or_none()
 
 
+def ever_between(session: Session, guardian_id: UUID, member_id: UUID) -> bool:
+    """Whether a guardian acts for a member, or once did."""
+    pair = and_(FamilyLinkRow.guardian_id == guardian_id, FamilyLinkRow.member_id == member_id)
+    return session.scalars(select(FamilyLinkRow.id).where(pair).limit(1)).first() is not None
+
+
 def acts_for(session: Session, guardian_id: UUID, member_id: UUID, *, at: datetime) -> bool:
     """Whether somebody acts for a person now, themselves or through others; for oneself, everybody does."""
     reached = select(literal(guardian_id).label("id")).cte("reached", recursive=True)

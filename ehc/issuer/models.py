@@ -69,6 +69,23 @@ class DeathRow(Base):
     noted_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
 
 
+class PhotoRow(Base):
+    """A photograph that came with an application (证件照片): evidence for whoever reviews it, sealed, and gone by itself."""
+
+    __tablename__ = "photo"
+    __table_args__ = (CheckConstraint("kind IN ('front', 'reverse', 'face')", name="kind"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    card_serial: Mapped[int] = mapped_column(ForeignKey("card.serial"), index=True)
+    client_id: Mapped[UUID] = mapped_column(ForeignKey("client.id"))
+    kind: Mapped[str] = mapped_column(Text)
+    """The document's front or reverse, or the applicant's face."""
+    media_type: Mapped[str] = mapped_column(Text)
+    picture: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+    sent_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    kept_until: Mapped[datetime] = mapped_column(DateTime(timezone=True), index=True)
+
+
 class CorrectionRow(Base):
     """A person asks to have something about them put right. `wanted` and the decision's reason are sealed."""
 

@@ -12,9 +12,11 @@ from random import SystemRandom
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from ehc.cards.code_models import NationalCodeRow
+from ehc.cards.models import CardRow
 from ehc.clock import Clock
 from ehc.codes import national
 from ehc.codes.national import JITTER_SECONDS
@@ -98,6 +100,22 @@ class NationalDesk:
                 refresh_at = issued_at + timedelta(seconds=self._seconds / 2)
                 return Code(said, issued_at, refresh_at, expires_at, "national")
         raise Unavailable(_BUSY, retry_after=1)
+
+
+def current(session: Session, card: CardRow, *, secrets: Secrets, at: datetime) -> Code | None:
+    """The dynamic code of a card that is out and still counts, if any. Made anew from its row, which holds no text."""
+    newest = select(NationalCodeRow).where(NationalCodeRow.card_serial == card.serial)
+    row = session.scalars(newest.order_by(NationalCodeRow.seq.desc()).limit(1)).one_or_none()
+    if row is None or row.expires_at <= at or row.uses >= row.max_uses or card.ehc_id is None:
+        return None
+    if card.codes_since is not None and row.issued_at <= card.codes_since:
+        return None
+    key = secrets.protection_keys.get(row.key_version)
+    if key is None:
+        return None
+    ehc_id = secrets.sealer.unseal(card.ehc_id, place("ehc_id", card.id))
+    said = national_dynamic(bytes.fromhex(ehc_id), national.validity(key, row.expires_at))
+    return Code(said, row.issued_at, None, row.expires_at, "national")
 
 
 def purge(session: Session, *, now: datetime) -> int:

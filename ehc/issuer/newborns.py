@@ -5,7 +5,6 @@ own (type 16, three months); or the mother's document with the order of birth, s
 The last gives a number of our own, made from those facts: whoever registers the child again makes the same one.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -16,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ehc.codes.national import hex_upper
-from ehc.core.documents import Document, read_document
+from ehc.core.documents import Document, is_birth_certificate, read_document
 from ehc.core.names import normal_name
 from ehc.core.tables import sex
 from ehc.crypto.sm import sm3
@@ -31,8 +30,7 @@ from ehc.residents.store import Person
 
 OLDEST = timedelta(days=90)
 """How old a child without any document may be: three months, as the open platform has it."""
-_CERTIFICATE, _UNNAMED, _OTHER = "08", "16", "99"
-_CERTIFICATE_NUMBER = re.compile(r"[A-Z][0-9]{9}")
+_UNNAMED, _OTHER = "16", "99"
 
 
 class MotherNotInFamily(EhcError):
@@ -91,15 +89,12 @@ def require_age(person: Person, *, today: date, now: datetime) -> None:
     A birth certificate serves until the child has a citizen id, however late: no rule ends it before majority.
     """
     document = accounts.document_of(person)
-    certificate = document.type == _CERTIFICATE or (
-        document.type == _OTHER and _CERTIFICATE_NUMBER.fullmatch(document.number)
-    )
     if person.birth_date is None:
         message = Text("请填写出生日期。", "Give the birth date: how long somebody may act for a member depends on it.")
         raise InvalidValue.at("/birth_date", "required", message)
     if document.type == _UNNAMED:
         _require_days(person.birth_date, today)
-    if certificate and is_of_age(person.birth_date, now):
+    if is_birth_certificate(document) and is_of_age(person.birth_date, now):
         message = Text(
             "成年人不能以出生医学证明登记，请使用居民身份证等证件。",
             "A birth certificate does not stand for an adult. Use an identity card or another document.",

@@ -18,7 +18,7 @@ from ehc.cards import bindings
 from ehc.cards.models import AliasRow, CardEventRow, CardRow, GrantRow
 from ehc.cards.states import LIVE, Cause
 from ehc.clock import local_day
-from ehc.issuer.models import CorrectionRow, ProofRow
+from ehc.issuer.models import CorrectionRow, PhotoRow, ProofRow
 from ehc.issuer.registry import place
 from ehc.keystore.secret_keys import Secrets
 from ehc.residents.models import DocumentRow, FamilyLinkRow, ResidentRow
@@ -112,6 +112,7 @@ def _erase(session: Session, resident: ResidentRow, cards: list[CardRow], secret
         delete(GrantRow).where(GrantRow.card_serial.in_(serials)),
         delete(ProofRow).where(ProofRow.card_serial.in_(serials)),
         delete(CorrectionRow).where(CorrectionRow.card_serial.in_(serials)),
+        delete(PhotoRow).where(PhotoRow.card_serial.in_(serials)),
     ):
         session.execute(change.execution_options(synchronize_session=False))
     session.execute(_FORGET_OPERATORS, {"serials": serials})

@@ -21,10 +21,10 @@ from ehc.core.documents import Document
 from ehc.core.masking import mask_name
 from ehc.core.phones import is_mobile
 from ehc.errors import EhcError, Text
-from ehc.issuer import corrections, phone_proofs, retention
+from ehc.issuer import corrections, phone_proofs, photos, retention
 from ehc.issuer.acts import Look, Position, acts_on
 from ehc.issuer.corrections import Correction
-from ehc.issuer.models import ProofRow
+from ehc.issuer.models import PhotoRow, ProofRow
 from ehc.issuer.registry import open_ids
 from ehc.keystore.secret_keys import Secrets
 from ehc.residents import consents
@@ -122,6 +122,7 @@ class Export:
     grants: list[GrantRow]
     prints: list[PrintRow]
     proofs: list[ProofRow]
+    photos: list[PhotoRow]
     corrections: list[Correction]
     bindings: bindings.Everything
     checks: Sequence[Check]
@@ -214,6 +215,7 @@ def export(session: Session, card: CardRow, *, checks: Checks, secrets: Secrets)
         proofs=list(
             session.scalars(select(ProofRow).where(ProofRow.card_serial.in_(serials)).order_by(ProofRow.asked_at))
         ),
+        photos=photos.of_cards(session, serials),
         corrections=corrections.of_cards(session, serials, secrets=secrets),
         bindings=bindings.everything(session, serials, sealer=sealer),
         checks=checked,

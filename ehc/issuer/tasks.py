@@ -5,7 +5,17 @@ from functools import cache, partial
 from uuid import UUID
 
 from ehc.db import until_none
-from ehc.issuer import deaths, majority, mass_cancelling, national_codes, phone_proofs, proofs, retention, temporary
+from ehc.issuer import (
+    deaths,
+    majority,
+    mass_cancelling,
+    national_codes,
+    phone_proofs,
+    photos,
+    proofs,
+    retention,
+    temporary,
+)
 from ehc.issuer.registry import Registry, registry_of
 from ehc.outside.identity_authority import HttpIdentityAuthority
 from ehc.parties import identity_authority
@@ -56,6 +66,7 @@ def end_what_is_over(place: Place) -> None:
     until_none(place.work, partial(majority.end_guardianships, secrets=secrets, now=now))
     until_none(place.work, partial(phone_proofs.purge, now=now))
     until_none(place.work, partial(national_codes.purge, now=now))
+    until_none(place.work, partial(photos.purge, now=now))
     until_none(place.work, partial(retention.erase, secrets=secrets, now=now))
 
 

@@ -52,6 +52,8 @@ class Arrival:
     sex: str
     visit_at: datetime
     age: int | None = None
+    any_time: bool = False
+    """Whether the visit may be of any time: for an interface that never asked for more than its form."""
 
 
 def register(
@@ -60,7 +62,8 @@ def register(
     """A temporary card, whose patient it is, and its 20-digit code, told here only. Raises `InvalidValue`."""
     secrets = registry.secrets
     person = _person(arrival, now)
-    _require_recent(arrival.visit_at, now)
+    if not arrival.any_time:
+        _require_recent(arrival.visit_at, now)
     resident = residents.add_unproved(session, person, at=now, sealer=secrets.sealer, blind_index=secrets.blind_index)
     code = make_temporary()
     card = CardRow(

@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ehc.core.documents import Document
+from ehc.core.documents import Document, one_type
 from ehc.core.ids import uuid7
 from ehc.crypto.sealed import BlindIndex, Sealer
 from ehc.residents.models import DocumentRow, ResidentRow
@@ -162,8 +162,11 @@ def open_person(resident: ResidentRow, document: DocumentRow | None, *, sealer: 
 
 
 def number_index(blind_index: BlindIndex, document: Document) -> bytes:
-    """The blind index of a document: type and number together, so equal numbers of two types are two people."""
-    return blind_index.of("identity-document", f"{document.type}:{document.number}")
+    """The blind index of a document: type and number together, so equal numbers of two types are two people.
+
+    But for the birth certificate, which one province has as 08 and as 99 too (provincial SOAP 7, item 1): one newborn.
+    """
+    return blind_index.of("identity-document", f"{one_type(document.type, document.number)}:{document.number}")
 
 
 def name_place(resident_id: UUID) -> str:

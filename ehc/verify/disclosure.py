@@ -17,6 +17,8 @@ STATIC_FIELDS = ("name:masked",)
 """What a static code tells alone, whatever the table says: it proves which card was printed, not who holds the paper."""
 
 _OF_CARD = ("guardian", "patient-id")
+CARD_IDS = "card_ids"
+"""Asks for the national ids of the card, which are no field of its holder: whoever asks says what may be told of them."""
 _ASKED = ("id_number", "phone", "address", "nation")
 """Columns that are read only where one of their forms may be told."""
 

@@ -28,7 +28,12 @@ from ehc.verify.statements import (
     WRITTEN,
 )
 
-_GRACE = f"interval '{GRACE_SECONDS} seconds'"
+SUPERSEDED = f"""EXISTS (
+                    SELECT FROM national_code AS newer
+                    WHERE newer.card_serial = code.card_serial AND newer.seq > code.seq
+                          AND newer.issued_at < scan.at - interval '{GRACE_SECONDS} seconds'
+                )"""
+"""A later code of the card closes an earlier one after a moment (measure F)."""
 
 
 def untimely(validity: bytes, protection_keys: Mapping[int, bytes], *, now: datetime, life: int) -> Reason | None:
@@ -65,11 +70,7 @@ WITH scan AS MATERIALIZED (
                 WHEN code.text_index IS NULL THEN '{Reason.NOT_ISSUED}'
                 {CARD_STATE}
                 WHEN code.issued_at <= card.codes_since OR code.expires_at < scan.at THEN '{Reason.EXPIRED}'
-                WHEN EXISTS (
-                    SELECT FROM national_code AS newer
-                    WHERE newer.card_serial = code.card_serial AND newer.seq > code.seq
-                          AND newer.issued_at < scan.at - {_GRACE}
-                ) THEN '{Reason.EXPIRED}'
+                WHEN {SUPERSEDED} THEN '{Reason.EXPIRED}'
            END AS refusal
     FROM scan
     LEFT JOIN card ON card.ehc_id_index = scan.ehc_id_index AND {OF_WORLD}

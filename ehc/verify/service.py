@@ -32,7 +32,7 @@ from ehc.crypto.sealed import BlindIndex, Sealer
 from ehc.disclosure.table import Table
 from ehc.keystore.refreshed import Refreshed
 from ehc.residents.store import place
-from ehc.verify.disclosure import STATIC_FIELDS, telling
+from ehc.verify.disclosure import CARD_IDS, STATIC_FIELDS, telling
 from ehc.verify.national import untimely
 from ehc.verify.reasons import NOT_RECORDED, Reason
 from ehc.verify.scans import AnyScan, NationalScan, Scan, Settled, StandingKind, StandingScan, Visit
@@ -63,6 +63,8 @@ class Presentation(NamedTuple):
     document_seen: bool = False
     plastic: PlasticKind | None = None
     """The kind of plastic card whose number `text` is; None for a code."""
+    ids: bool = False
+    """Whether card id and index id are read with the holder, for interfaces that name cards by them."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,9 @@ def visit_of(shown: Presentation, caller: Caller, tools: Tools) -> Visit:
     scan_id = uuid7(now)
     sealed = tools.sealer().seal(shown.operator, operator_place(scan_id)) if shown.operator else None
     rules = tools.rules()
+    tells = telling(rules.told(caller.institution_id, shown.step, now))
+    if shown.ids:
+        tells = tells._replace(asks=[*(tells.asks or ()), CARD_IDS])
     return Visit(
         scan_id,
         now,
@@ -142,7 +147,7 @@ def visit_of(shown: Presentation, caller: Caller, tools: Tools) -> Visit:
         shown.request_id,
         caller.sandbox,
         rules.version,
-        *telling(rules.told(caller.institution_id, shown.step, now)),
+        *tells,
     )
 
 

@@ -34,6 +34,8 @@ HOLDER = """card.id AS card_id, card.kind AS card_kind, card.level, card.sharing
                    'phone', CASE WHEN 'phone' = ANY(scan.asks) THEN resident.phone END,
                    'address', CASE WHEN 'address' = ANY(scan.asks) THEN resident.address END,
                    'nation', CASE WHEN 'nation' = ANY(scan.asks) THEN resident.ethnicity END,
+                   'ehc_id', CASE WHEN 'card_ids' = ANY(scan.asks) THEN card.ehc_id END,
+                   'index_id', CASE WHEN 'card_ids' = ANY(scan.asks) THEN card.index_id END,
                    'document_id', document.id, 'id_type', document.type, 'id_number', document.number)
                FROM (VALUES (0)) AS one LEFT JOIN identity_document AS document
                    ON document.id = card.document_id AND 'id_number' = ANY(scan.asks)

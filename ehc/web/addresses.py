@@ -1,5 +1,6 @@
 """From which address a request comes: the peer's, or what proxies that we trust say (`X-Forwarded-For`)."""
 
+import re
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
@@ -9,6 +10,7 @@ Address = IPv4Address | IPv6Address
 Networks = Sequence[IPv4Network | IPv6Network]
 
 _MOST_HOPS = 20
+_HOST = re.compile(r"[0-9A-Za-z.-]{1,253}(?::\d{1,5})?|\[[0-9A-Fa-f:]{2,45}\](?::\d{1,5})?")
 
 
 def caller_address(trusted: Networks) -> Address | None:
@@ -25,6 +27,18 @@ def caller_address(trusted: Networks) -> Address | None:
         if found is None or not within(found, trusted):
             return found
     return None
+
+
+def caller_origin(trusted: Networks) -> str:
+    """Scheme and host under which the caller reached us, `https://host:port`: as our proxies say, or as we see it."""
+    scheme, host = request.scheme, request.host
+    peer = _read(request.remote_addr or "")
+    if peer is not None and within(peer, trusted):
+        told = request.headers.get("X-Forwarded-Proto", "").split(",")[-1].strip().lower()
+        scheme = told if told in {"http", "https"} else scheme
+        named = request.headers.get("X-Forwarded-Host", "").split(",")[-1].strip()
+        host = named if _HOST.fullmatch(named) else host
+    return f"{scheme}://{host}"
 
 
 def within(address: Address, networks: Networks) -> bool:

@@ -63,16 +63,27 @@ class Gate:
         rules = self._rules_of(caller)
         card = (request.view_args or {}).get("card_id")
         if card is not None and caller.kind is ClientKind.APP:
-            rules = [*rules, Rule("card", f"card:{caller.id}:{card}", self._limits.card)]
-        counts = g.rates = self._rates.spend(rules, now=self._clock.now().timestamp())
-        for count in counts:
-            if count.over:
-                raise _too_often(count)
+            rules = [*rules, self._of_card(caller, card)]
+        self._spend(rules)
+
+    def count_card(self, caller: Caller, card_id: UUID) -> None:
+        """Count one call of an app about one card, where the address did not say which. Raises `HttpProblem` (429)."""
+        self._spend([self._of_card(caller, card_id)])
 
     def address(self) -> str | None:
         """From where the request comes."""
         found = caller_address(self._trusted)
         return str(found) if found is not None else None
+
+    def _of_card(self, caller: Caller, card_id: UUID) -> Rule:
+        return Rule("card", f"card:{caller.id}:{card_id}", self._limits.card)
+
+    def _spend(self, rules: Sequence[Rule]) -> None:
+        counts = self._rates.spend(rules, now=self._clock.now().timestamp())
+        g.rates = [*g.get("rates", ()), *counts]
+        for count in counts:
+            if count.over:
+                raise _too_often(count)
 
     def _require_address(self, caller: Caller) -> None:
         found = caller_address(self._trusted)

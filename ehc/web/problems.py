@@ -127,7 +127,7 @@ def _unforeseen(error: Exception) -> Response:
     if database_away(error):
         log.error("database away", error=type(error).__name__)
         return problem(503, Unavailable.code, DATABASE_AWAY, retry_after=2)
-    log.error("unhandled error", exc_info=_without_values(error))
+    log.error("unhandled error", exc_info=without_values(error))
     return problem(500, "internal", _INTERNAL)
 
 
@@ -142,6 +142,6 @@ def _sqlstate(error: BaseException) -> str | None:
     return getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
 
 
-def _without_values(error: Exception) -> tuple[type[Exception], Exception, Any]:
+def without_values(error: Exception) -> tuple[type[Exception], Exception, Any]:
     """Kind and place of an error. Its text may hold a name or a number, so it is left out of the log."""
     return type(error), Exception("text withheld"), error.__traceback__

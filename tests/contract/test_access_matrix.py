@@ -186,7 +186,7 @@ CODES = {
 def _expected(row: Row, kind: str) -> int | None:
     """The status; None where any will do but a refusal of the caller."""
     if row.anyone:
-        return None
+        return row.other
     for_staff = bool(row.right or row.any_staff)
     if kind in {*NOT_AUTHENTIC, EXPIRED} or for_staff != kind.startswith("staff "):
         return 401

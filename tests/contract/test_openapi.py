@@ -34,6 +34,7 @@ BLACKLIST = ("GET", "/v1/blacklist")
 CARD = "/v1/cards/{card_id}"
 INSTITUTION = "/v1/admin/institutions/{institution_id}"
 STATUS = ("/healthz", "/readyz", "/.well-known/ehc/keys", "/.well-known/ehc/keys.cose", "/metrics")
+GATEWAY = "/v1/admin/gateways/{account_id}"
 PLATFORMS = ("wechat", "alipay")
 OPERATIONS = [
     ("POST", "/v1/cards"),
@@ -93,6 +94,12 @@ OPERATIONS = [
     ("GET", "/v1/admin/webhooks"),
     ("GET", "/v1/admin/webhooks/{webhook_id}/deliveries"),
     *(("POST", f"/v1/admin/webhooks/{{webhook_id}}/{path}") for path in ("pause", "resume", "redeliver")),
+    *((method, "/v1/admin/gateways") for method in ("GET", "POST")),
+    ("GET", "/v1/admin/gateways/failures"),
+    *((method, GATEWAY) for method in ("GET", "PATCH")),
+    *(("GET", f"{GATEWAY}/{path}") for path in ("usage", "failures")),
+    *(("POST", f"{GATEWAY}/{path}") for path in ("suspend", "resume", "secrets", "places")),
+    *(("DELETE", f"{GATEWAY}/{path}") for path in ("secrets/{secret_id}", "places/{place_id}")),
     *((method, "/v1/admin/apps") for method in ("GET", "POST")),
     *((method, "/v1/admin/apps/{app_id}") for method in ("GET", "PATCH")),
     *(("POST", f"/v1/admin/apps/{{app_id}}/{path}") for path in ("approve", "go-live", "suspend", "resume")),

@@ -41,6 +41,8 @@ def asking(settings: Settings, simulators: Simulators, outside: Controls) -> Ite
             authority_key_file=Path(told["EHC_AUTHORITY_KEY_FILE"]),
             sms_url=told["EHC_SMS_URL"],
             sms_key_file=Path(told["EHC_SMS_KEY_FILE"]),
+            card_reader_url=told["EHC_CARD_READER_URL"],
+            card_reader_key_file=Path(told["EHC_CARD_READER_KEY_FILE"]),
             wechat_url=told["EHC_WECHAT_URL"],
             alipay_url=told["EHC_ALIPAY_URL"],
             bank_url=told["EHC_BANK_URL"],

@@ -348,7 +348,7 @@ def test_they_log_nothing_of_people(
 
 def test_their_settings_are_those_the_service_reads(simulators: Simulators) -> None:
     given = simulators.environment()
-    parties = ("AUTHORITY", "SMS", "BANK")
+    parties = ("AUTHORITY", "SMS", "BANK", "CARD_READER")
     with_keys = {f"EHC_{party}_{what}" for party in parties for what in ("URL", "KEY_FILE")}
     assert set(given) == with_keys | {"EHC_WECHAT_URL", "EHC_ALIPAY_URL"}  # these have keys for each app
     files = [Path(given[f"EHC_{party}_KEY_FILE"]) for party in parties]

@@ -18,7 +18,7 @@ _REASON = {"reason": "测试"}
 
 @dataclass(frozen=True)
 class Row:
-    """One route. `own` and `other` are statuses; None is any but 401 and 403."""
+    """One route. `own` and `other` are statuses; None is any but 401 and 403. Where anyone may call, `other` is for all."""
 
     scopes: frozenset[Scope] = frozenset()
     right: Right | None = None
@@ -54,20 +54,34 @@ def admin(right: Right | None = None, body: Any = None) -> Row:
 _CARDS, _CODES, _VERIFY, _BATCH, _BINDINGS = Scope.CARDS, Scope.CODES, Scope.VERIFY, Scope.BATCH, Scope.BINDINGS
 _BANK, _PLASTIC, _PATIENT = (f"{CARD}/bindings/{kind}" for kind in ("bank-accounts", "plastic-cards", "patient-ids"))
 
-PUBLIC = {
-    ("GET", path): anyone()
-    for path in (
-        "/docs",
-        "/static/web/<path:filename>",
-        "/healthz",
-        "/metrics",
-        "/openapi.json",
-        "/readyz",
-        "/.well-known/ehc/keys",
-        "/.well-known/ehc/keys.cose",
-        "/.well-known/ehc/list-keys",
-    )
-} | {("POST", "/oauth/token"): anyone(), ("POST", "/v1/bank-notices"): anyone()}
+PUBLIC = (
+    {
+        ("GET", path): anyone()
+        for path in (
+            "/docs",
+            "/static/web/<path:filename>",
+            "/healthz",
+            "/metrics",
+            "/openapi.json",
+            "/readyz",
+            "/.well-known/ehc/keys",
+            "/.well-known/ehc/keys.cose",
+            "/.well-known/ehc/list-keys",
+        )
+    }
+    | {
+        ("POST", path): anyone()
+        for path in ("/oauth/token", "/v1/bank-notices", "/rest/auth/<path:path>", "/demo/wechat/codes")
+    }
+    | {("GET", f"/demo/wechat/{path}"): anyone() for path in ("", "open/getUserCode", "open/takeMsCard")}
+)
+
+PROVINCIAL = {
+    (method, path): Row(anyone=True, other=status)
+    for method, status in (("GET", 405), ("POST", 500))  # no ?wsdl, and a fault: `{}` is no envelope
+    for path in ("/healthCard/services/elecHealthCardWebSevice", "/ws/elecHealthCardWebSevice", "/ws/")
+}
+"""Who calls is in the envelope."""
 
 CARDS = {
     ("POST", "/v1/cards"): client(_CARDS, resident=Reach.SELF),
@@ -276,8 +290,23 @@ ADMIN = {
     ("POST", "/v1/admin/disclosure/proposals"): admin(Right.DISCLOSURE_WRITE),
 }
 
+_GATEWAY = "/v1/admin/gateways/{account_id}"
+_GREAD, _GWRITE = Right.GATEWAYS_READ, Right.GATEWAYS_WRITE
+GATEWAYS = {
+    ("GET", "/v1/admin/gateways"): admin(_GREAD),
+    ("POST", "/v1/admin/gateways"): admin(_GWRITE),
+    ("GET", "/v1/admin/gateways/failures"): admin(_GREAD),
+    ("GET", _GATEWAY): admin(_GREAD),
+    ("PATCH", _GATEWAY): admin(_GWRITE),
+    **{("GET", f"{_GATEWAY}/{what}"): admin(_GREAD) for what in ("usage", "failures")},
+    **{("POST", f"{_GATEWAY}/{act}"): admin(_GWRITE) for act in ("suspend", "resume", "secrets", "places")},
+    ("DELETE", f"{_GATEWAY}/secrets/{{secret_id}}"): admin(_GWRITE),
+    ("DELETE", f"{_GATEWAY}/places/{{place_id}}"): admin(_GWRITE),
+}
+
 ROWS: dict[tuple[str, str], Row] = {
     **PUBLIC,
+    **PROVINCIAL,
     **CARDS,
     **CHECKS,
     **BINDINGS,
@@ -288,4 +317,5 @@ ROWS: dict[tuple[str, str], Row] = {
     **TERMINALS,
     **STAFF,
     **ADMIN,
+    **GATEWAYS,
 }

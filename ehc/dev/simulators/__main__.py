@@ -6,17 +6,19 @@ import sys
 from pathlib import Path
 from threading import Thread
 
-from ehc.dev.simulators.launcher import ADDRESS, bank_key_file, identity_key_file, sms_key_file
+from ehc.dev.simulators.launcher import ADDRESS, bank_key_file, identity_key_file, reader_key_file, sms_key_file
 from ehc.dev.simulators.mini_programs import MiniProgram
 from ehc.dev.simulators.register import UNKNOWN
 from ehc.dev.simulators.server import SimulatorServer
 from ehc.outside.signed_http import PartyKey, SetupError
 
-_BANNER = """SIMULATOR 模拟器 · identity authority, SMS gateway, bank, WeChat and Alipay log-in · {url}
-Proves nobody's identity, reaches nobody's phone, moves nobody's money, logs nobody in. People it was not told about: {unknown}.
+_BANNER = """SIMULATOR 模拟器 · identity authority, SMS gateway, bank, reader of cards, WeChat and Alipay log-in · {url}
+Proves nobody's identity, reaches nobody's phone, moves nobody's money, sees no picture, logs nobody in.
+People it was not told about: {unknown}.
 不核验真实身份，不发送真实短信；未登记的人一律答复：{unknown}。 {url}/simulator/
 EHC_AUTHORITY_URL={url} EHC_AUTHORITY_KEY_FILE={identity} EHC_SMS_URL={url} EHC_SMS_KEY_FILE={sms}
 EHC_BANK_URL={url} EHC_BANK_KEY_FILE={bank}
+EHC_CARD_READER_URL={url} EHC_CARD_READER_KEY_FILE={reader}
 EHC_WECHAT_URL={url} EHC_ALIPAY_URL={url}/gateway.do"""
 
 
@@ -41,6 +43,7 @@ def main() -> int:
             identity_key=_key(identity_key_file(folder), "simulated-authority"),
             sms_key=_key(sms_key_file(folder), "simulated-sms-gateway"),
             bank_key=_key(bank_key_file(folder), "simulated-bank"),
+            reader_key=_key(reader_key_file(folder), "simulated-card-reader"),
             mini_program=MiniProgram.kept(folder),
             unknown=given.unknown,
         )
@@ -57,6 +60,7 @@ def main() -> int:
             identity=identity_key_file(folder),
             sms=sms_key_file(folder),
             bank=bank_key_file(folder),
+            reader=reader_key_file(folder),
         ),
         flush=True,
     )

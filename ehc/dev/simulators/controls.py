@@ -5,6 +5,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from datetime import date
+from hashlib import sha256
 from typing import Any
 
 
@@ -54,6 +55,10 @@ class Controls:
         """Messages sent, to one phone or to all, the newest first."""
         sent: list[dict[str, Any]] = self._send("/simulator/messages")["messages"]
         return [message for message in sent if phone in (None, message["phone"])]
+
+    def show_card(self, image: bytes, **card: str) -> None:
+        """Say what a picture shows: name, number, sex, nation, birth_date, address."""
+        self._send("/simulator/card-pictures", {"sha256": sha256(image).hexdigest(), **card})
 
     def add_account(self, **account: Any) -> None:
         """Have the bank hold an account: number, name, id_type, id_number, phone; state, kind and limits if it likes."""

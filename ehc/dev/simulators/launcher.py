@@ -31,6 +31,11 @@ def bank_key_file(folder: Path) -> Path:
     return folder / "bank.key"
 
 
+def reader_key_file(folder: Path) -> Path:
+    """Where the key shared with the simulated reader of identity cards is."""
+    return folder / "reader.key"
+
+
 class Simulators(EmbeddedServer):
     """The simulators. `data_dir` holds their keys and outlives them; what they were told does not.
 
@@ -84,6 +89,8 @@ class Simulators(EmbeddedServer):
             "EHC_AUTHORITY_KEY_FILE": str(identity_key_file(self.data_dir)),
             "EHC_SMS_URL": self.url,
             "EHC_SMS_KEY_FILE": str(sms_key_file(self.data_dir)),
+            "EHC_CARD_READER_URL": self.url,
+            "EHC_CARD_READER_KEY_FILE": str(reader_key_file(self.data_dir)),
             "EHC_BANK_URL": self.url,
             "EHC_BANK_KEY_FILE": str(bank_key_file(self.data_dir)),
             "EHC_WECHAT_URL": self.url,

@@ -8,7 +8,7 @@ from secrets import token_bytes
 from threading import Lock
 from typing import Any
 
-from ehc.outside.signed_http import FRESH, PartyKey, answer_headers, request_signed
+from ehc.outside.signed_http import FRESH, LIMIT, PartyKey, answer_headers, request_signed
 
 MODES = {
     "normal": "answers",
@@ -38,6 +38,8 @@ class Moody:
     modes: Mapping[str, str] = field(default_factory=lambda: MODES)
     mode: str = "normal"
     seconds: float = 0.0
+    limit: int = LIMIT
+    """Largest question in bytes."""
     special: dict[str, Special] = field(default_factory=dict)
     """How single paths answer, whatever the mode."""
     asked: int = 0

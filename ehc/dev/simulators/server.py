@@ -21,8 +21,10 @@ from ehc.dev.simulators.delivery import deliver
 from ehc.dev.simulators.mini_programs import MiniProgram
 from ehc.dev.simulators.party import Moody, Party, Special
 from ehc.dev.simulators.phones import DEAD_END, Phones
+from ehc.dev.simulators.pictures import Pictures
 from ehc.dev.simulators.register import BY_NAME, STATUSES, Person, Register
 from ehc.errors import InvalidValue
+from ehc.outside.card_reader import MAX_IMAGE
 from ehc.outside.signed_http import LIMIT, PartyKey
 
 _WRONG = (InvalidValue, KeyError, TypeError, ValueError, AttributeError)
@@ -35,16 +37,25 @@ class SimulatorServer(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(
-        self, address: tuple[str, int], *, identity_key: PartyKey, sms_key: PartyKey, bank_key: PartyKey,
-        mini_program: MiniProgram, unknown: str = "match",
-    ) -> None:  # fmt: skip
+        self,
+        address: tuple[str, int],
+        *,
+        identity_key: PartyKey,
+        sms_key: PartyKey,
+        bank_key: PartyKey,
+        reader_key: PartyKey,
+        mini_program: MiniProgram,
+        unknown: str = "match",
+    ) -> None:
         self.unknown = unknown
         self.register, self.phones, self.bank = Register(unknown=unknown), Phones(), Bank()
+        self.pictures = Pictures()
         self.parties = {
             "identity": Party(
                 {"/v1/identity-checks": self.register.finding, "/v1/death-notices": self.register.page},
                 key=identity_key,
             ),
+            "reader": Party({"/v1/card-readings": self.pictures.read}, limit=2 * MAX_IMAGE, key=reader_key),
             "sms": Party({"/v1/messages": self.phones.accept}, key=sms_key),
             "bank": Party(
                 {
@@ -115,6 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
             "/simulator/deaths": self._mark_dead,
             "/simulator/mode": self._set_mode,
             "/simulator/clear": self._clear,
+            "/simulator/card-pictures": self.server.pictures.add,
             "/simulator/wechat/codes": self.server.wechat.code,
             "/simulator/alipay/codes": self.server.alipay.code,
             "/simulator/bank/accounts": self.server.bank.add_account,
@@ -131,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
         if mode == "down":
             self.close_connection = True
             return
-        body = self._body()
+        body = self._body(party.limit)
         if not party.admits(self.path, headers, body):
             self._send(401, {"error": "not signed as docs/outside-parties.md says, not fresh, or seen before"})
             return
@@ -182,7 +194,7 @@ class _Handler(BaseHTTPRequestHandler):
             except _WRONG:
                 self._send(
                     400,
-                    {"error": "not an order of docs/outside-parties.md, section 6, or docs/bank-gateway.md, section 7"},
+                    {"error": "not an order of docs/outside-parties.md, section 7, or docs/bank-gateway.md, section 7"},
                 )
             else:
                 self._send(200, told if told is not None else {"done": True})
@@ -194,7 +206,7 @@ class _Handler(BaseHTTPRequestHandler):
         }
         rules = {"unknown": self.server.unknown, "name_endings": BY_NAME, "phones_refused": f"…{DEAD_END}"}
         rules |= {"accounts_refused": {f"…{ending}.": why for ending, why in BY_NUMBER.items()}}
-        none = "no identity authority, no SMS gateway, no bank, no WeChat, no Alipay"
+        none = "no identity authority, no SMS gateway, no bank, no reader of cards, no WeChat, no Alipay"
         return {"SIMULATOR": none, "parties": counts, "rules": rules}
 
     def _moody(self) -> dict[str, Moody]:
@@ -239,14 +251,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.register.clear()
         self.server.phones.clear()
         self.server.bank.clear()
+        self.server.pictures.clear()
         self.server.wechat.codes.clear()
         self.server.alipay.codes.clear()
         for party in self._moody().values():
             party.reset()
 
-    def _body(self) -> bytes:
+    def _body(self, most: int = LIMIT) -> bytes:
         length = self.headers.get("Content-Length", "0")
-        if not length.isdigit() or int(length) > LIMIT:
+        if not length.isdigit() or int(length) > most:
             self.close_connection = True
             return b""
         return self.rfile.read(int(length))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from ehc.cards.states import CardStatus, Kind, Level, Party
+from ehc.core.documents import one_type
 from ehc.core.ids import uuid7
 from ehc.core.randomness import random_bytes
 from ehc.crypto.sm import sm3
@@ -80,7 +81,7 @@ def mark(applicants: Iterable[Applicant], secrets: Secrets) -> list[Marked]:
     for applicant in applicants:
         id_type, number = applicant.id_type, applicant.id_number
         index = sm3(f"{id_type}{number}{applicant.name}".encode())
-        number_index = documents.index(f"{id_type}:{number}")
+        number_index = documents.index(f"{one_type(id_type, number)}:{number}")
         marked.append(Marked(applicant, number_index, index, index_ids.index(index.hex().upper())))
     return marked
 
