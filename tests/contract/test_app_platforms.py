@@ -82,7 +82,7 @@ def writer_name(writer: StaffApi) -> str:
         ("alipay", ALIPAY | {"platform_key": "A" * 4097}, [("/platform_key", "length")]),
         ("alipay", ALIPAY | {"appid": "1"}, [("/appid", "appid-form")]),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "",  # keys are made anew in each process
 )
 def test_what_is_no_credential_is_refused_without_an_echo(
     service: Service, writer: StaffApi, platform: str, body: dict[str, Any], errors: list[tuple[str, str]]
