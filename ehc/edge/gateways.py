@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 
 from flask import Blueprint
 
@@ -13,6 +14,7 @@ from ehc.errors import EhcError
 from ehc.gateways import limits, provisioning
 from ehc.gateways.accounts import Accounts
 from ehc.gateways.admin_api import gateways_blueprint
+from ehc.gateways.bodies import give_back_memory, let_go
 from ehc.gateways.calls import Calls
 from ehc.gateways.limits import Door
 from ehc.gateways.open_platform.api import open_platform_blueprint
@@ -56,9 +58,11 @@ def blueprints(parts: Parts) -> Iterator[Blueprint]:
         Calls(parts.work, parts.clock),
         Door(parts.gate),
     )
+    give_back_memory()
     yield gateways_blueprint(parts.admin)
-    yield from _open_platform(shared)
-    yield from _provincial(shared)
+    for blueprint in chain(_open_platform(shared), _provincial(shared)):
+        blueprint.teardown_request(let_go)
+        yield blueprint
 
 
 def _open_platform(shared: Gateways) -> Iterator[Blueprint]:

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -51,12 +52,19 @@ def his(site: GatewaySite) -> Hospital:
     return site.hospital
 
 
+@dataclass
+class Bound:
+    """What the worker may gain in a test."""
+
+    room: int = ROOM
+
+
 @pytest.fixture(autouse=True)
-def bounded_and_healthy(site: GatewaySite) -> Iterator[None]:
+def bound(site: GatewaySite) -> Iterator[Bound]:
     """After every test: the worker has not grown, and answers at once what it should."""
-    before = held(site)
-    yield
-    assert held(site) - before < ROOM
+    before, found = held(site), Bound()
+    yield found
+    assert held(site) - before < found.room
     began = time.monotonic()
     assert send(site.server.port, ISV + "noSuchMethod", b"{}").status == 200
     assert returned(site.hospital.post(envelope("<request/>", "<request/>").encode()).body).code == "1008"
@@ -114,6 +122,21 @@ def _missing(answer: bytes) -> int:
     head, _, body = answer.partition(b"\r\n\r\n")
     lengths = [line.split(b":")[1] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
     return int(lengths[0]) - len(body) if lengths else 0
+
+
+def test_many_large_bodies_at_once_are_bounded_together(site: GatewaySite, his: Hospital, bound: Bound) -> None:
+    """Of as many as the interface takes: 32 threads hold 4 MB each, and four of them what it comes to while it is parsed."""
+    bound.room = 2 * ROOM
+    photos = {f"photo_{kind}": "A" * 1_200_000 for kind in ("front", "reverse", "face")}
+    body = envelope(inner(his.head("E0001")), inner(photos)).encode()
+    before, most, codes = held(site), 0, []
+    threads = [threading.Thread(target=lambda: codes.append(returned(his.post(body).body).code)) for _ in range(32)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        most = max(most, held(site))
+    assert codes == 32 * ["1001"]
+    assert most - before < 320 * MIB
 
 
 @pytest.mark.parametrize("path", [ISV + "verifyQRCode", SOAP])

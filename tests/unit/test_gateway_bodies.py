@@ -1,14 +1,16 @@
 """Bodies of gateways: whole, whatever their content type; and never more in memory than the interface takes."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from io import BytesIO
+from threading import Barrier, BrokenBarrierError
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.ctx import RequestContext
 
-from ehc.gateways.bodies import PATIENCE, PIECE, TooLarge, read_body
+from ehc.gateways.bodies import AT_A_TIME, LARGE, PATIENCE, PIECE, TooLarge, let_go, read_body
 
 LIMIT = 100_000
 
@@ -66,3 +68,29 @@ def test_endless_body_is_given_up() -> None:
     with asked(stream), pytest.raises(TooLarge):
         read_body(LIMIT)
     assert stream.taken <= LIMIT + PATIENCE + PIECE
+
+
+def together(size: int, bodies: int, *, seconds: float = 20) -> bool:
+    """Whether so many bodies of this size are worked on at one moment, each until its request lets go."""
+    all_at_once = Barrier(bodies)
+
+    def work(_: int) -> bool:
+        with asked(BytesIO(b"x" * size)):
+            read_body(size)
+            try:
+                all_at_once.wait(seconds)
+            except BrokenBarrierError:
+                return False
+            finally:
+                let_go()
+        return True
+
+    with ThreadPoolExecutor(bodies) as pool:
+        return all(pool.map(work, range(bodies)))
+
+
+def test_few_large_bodies_are_worked_on_at_a_time_and_any_number_of_small_ones() -> None:
+    assert together(LARGE + 1, AT_A_TIME)
+    assert not together(LARGE + 1, AT_A_TIME + 1, seconds=0.3)
+    assert together(LARGE + 1, AT_A_TIME)  # all have let go
+    assert together(LARGE, 4 * AT_A_TIME)
