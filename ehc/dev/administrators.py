@@ -1,7 +1,7 @@
-"""The demo's three administrators. Their accounts are marked: a service that is not the demo lets none of them in."""
+"""The demo's administrators. Their accounts are marked: a service that is not the demo lets none of them in."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from ehc.access import own_account, second_factors, staff_accounts, totp
 from ehc.access.passwords import Hasher
 from ehc.access.staff_accounts import Handed
-from ehc.access.staff_acts import OPERATOR
+from ehc.access.staff_acts import OPERATOR, By, note
 from ehc.access.staff_login_models import StaffPasswordRow, StaffTotpRow
 from ehc.access.staff_models import StaffRow
 from ehc.callers import Role
@@ -18,9 +18,12 @@ from ehc.clock import Clock
 from ehc.db import UnitOfWork
 from ehc.keystore.secret_keys import Secrets
 
-_THREE = {
+PROPOSER, APPROVER = "demo-security", "demo-security-2"
+"""The two whom an act that takes two people can be tried with."""
+_WHO = {
     "admin": (Role.SYSTEM_ADMIN, "demo-system", "示范系统管理员"),
-    "security_admin": (Role.SECURITY_ADMIN, "demo-security", "示范安全管理员"),
+    "security_admin": (Role.SECURITY_ADMIN, PROPOSER, "示范安全管理员"),
+    "second_security_admin": (Role.SECURITY_ADMIN, APPROVER, "示范安全管理员二"),
     "audit_admin": (Role.AUDIT_ADMIN, "demo-audit", "示范审计管理员"),
 }
 
@@ -32,7 +35,7 @@ def administrators(
     hasher = Hasher()
     return {
         member: _administrator(work, kept.get(member, {}), *facts, hasher=hasher, clock=clock, secrets=secrets)
-        for member, facts in _THREE.items()
+        for member, facts in _WHO.items()
     }
 
 
@@ -47,9 +50,8 @@ def _administrator(
         sealer = secrets(session).sealer
         row = session.scalars(select(StaffRow).where(StaffRow.login == login)).one_or_none()
         if row is None:
-            row = staff_accounts.first_admin(
-                session, role, login, name, handed, sealer=sealer, by=OPERATOR, now=now, demo=True
-            )
+            make = _second if login == APPROVER else staff_accounts.first_admin
+            row = make(session, role, login, name, handed, sealer=sealer, by=OPERATOR, now=now, demo=True)
         second_factors.remove_all(session, row)
         secret = second_factors.begin_totp(session, row, sealer=sealer, now=now)
         earlier = now - timedelta(hours=1)  # so that the present code is still to be used
@@ -58,6 +60,15 @@ def _administrator(
         own_account.keep(session, row, handed.hash, must_change=False, expires_at=None, now=now)
         second_factors.settle(session, row, now=now)
     return {"login": login, "password": handed.password, "totp_secret": secret}
+
+
+def _second(session: Session, role: Role, *facts: Any, by: By, now: datetime, **more: Any) -> StaffRow:
+    """One more of a role, without the grant that it takes two people to make elsewhere."""
+    row = staff_accounts.create(session, *facts, by=by, now=now, **more)
+    row.roles = [role.value]
+    session.flush()
+    note(session, "staff.demo-administrator", row.id, by=by, at=now, roles=row.roles)
+    return row
 
 
 def _is_right(

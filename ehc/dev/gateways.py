@@ -15,6 +15,7 @@ from ehc.callers import Scope
 from ehc.clock import Clock
 from ehc.crypto.sealed import Sealer
 from ehc.db import UnitOfWork
+from ehc.dev.fuller_rule import tell_all_there
 from ehc.gateways import provisioning
 from ehc.gateways.accounts import live_secrets, secret_place
 from ehc.gateways.kinds import GatewayKind, PlaceKind
@@ -28,8 +29,8 @@ _OPEN, _PROVINCIAL = GatewayKind.OPEN_PLATFORM, GatewayKind.PROVINCIAL
 _APPS = {_OPEN: "示范公众号（开放平台）", _PROVINCIAL: "示范医院信息系统（省级接口）"}
 _USER = "demo_his"
 
-HOSPITAL_IDS = {"HA": "30001", "HB": "30002"}
-ORG_IDS = {"HA": "630102001", "HB": "630102002"}
+HOSPITAL_IDS = {"HG": "30001", "HB": "30002"}
+ORG_IDS = {"HG": "630102001", "HB": "630102002"}
 APP_CODE = "QH0001"
 
 JSON_PATH = "/rest/auth/HealthCard/HealthOpenPlatform/ISVOpenObj/"
@@ -58,6 +59,7 @@ def accounts(
         }
         public = _account(session, _OPEN, None, dict(hospitals), clock=clock)
         hospital = _account(session, _PROVINCIAL, _USER, orgs | {(PlaceKind.APP, APP_CODE): None}, clock=clock)
+        tell_all_there(session, homes["HG"], sealer=sealer, clock=clock)
         app_secret = _app_secret(session, public, sealer, clock=clock)
         password = _password(session, hospital, kept.get("provincial", {}).get("userPwd", ""), sealer, clock=clock)
         names = public.name, hospital.name
@@ -65,7 +67,7 @@ def accounts(
         "open_platform": {
             "appId": names[0],
             "appSecret": app_secret,
-            "hospitalId": HOSPITAL_IDS["HA"],
+            "hospitalId": HOSPITAL_IDS["HG"],
             "second_hospitalId": HOSPITAL_IDS["HB"],
             "base_url": base_url,
             "tls_base_url": tls_url,
@@ -79,10 +81,10 @@ def accounts(
             "tls_url": tls_url + SOAP_PATH if tls_url else None,
             "userName": names[1],
             "userPwd": password,
-            "orgId": ORG_IDS["HA"],
+            "orgId": ORG_IDS["HG"],
             "second_orgId": ORG_IDS["HB"],
             "appCode": APP_CODE,
-            "hospital_code": ORG_IDS["HA"],
+            "hospital_code": ORG_IDS["HG"],
         },
     }
 

@@ -22,7 +22,12 @@ from ehc.keystore import platforms
 from ehc.keystore.platforms import AlipayCredentials, WechatCredentials
 from ehc.keystore.secret_keys import Secrets
 
-HOSPITALS = {"HA": ("43713001911010511A1001", "示范市第一人民医院"), "HB": ("43713002711010511A2101", "示范市中医医院")}
+HOSPITALS = {
+    "HA": ("43713001911010511A1001", "示范市第一人民医院"),
+    "HB": ("43713002711010511A2101", "示范市中医医院"),
+    "HG": ("43713003511010511A1001", "示范市第三人民医院（接口切换）"),
+}
+"""The last works through the gateways, and is told more than the others: see `ehc/dev/fuller_rule.py`."""
 _REGION = "110105"
 """Where the demo lies: as the codes of its hospitals say."""
 _DEPARTMENTS = (("0300", "内科"), ("0400", "外科"), ("0700", "儿科"))

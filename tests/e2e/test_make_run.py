@@ -33,7 +33,7 @@ from tests.e2e.sites import HOST, allowed, eventually
 from tests.support.imports import csv_bytes, row
 
 ROOT = Path(__file__).resolve().parents[2]
-ADMINISTRATORS = ("admin", "security_admin", "audit_admin")
+ADMINISTRATORS = ("admin", "security_admin", "second_security_admin", "audit_admin")
 GATEWAYS = ("open_platform", "provincial")
 KEYS = {"base_url", "app", "terminal", "second_terminal", "institution", "log_in", *GATEWAYS, *ADMINISTRATORS}
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 from cryptography import x509
 
+from ehc.access import clients
 from ehc.clock import SystemClock
 from ehc.commands.context import Deployment
 from ehc.db import unit_of_work
 from ehc.dev import region
 from ehc.dev.granian import Granian, free_port
 from ehc.dev.tls import certificate_for
+from ehc.disclosure import versions
+from ehc.disclosure.table import shipped
 from ehc.gateways.accounts import Accounts
 from ehc.gateways.kinds import GatewayKind
 from ehc.gateways.secrets import hashed
@@ -54,6 +57,20 @@ def test_accounts_are_found_again_and_call_with_what_the_file_says(service: Serv
     assert found.secrets == (hashed(hospital["userPwd"].encode()),)
     assert found.at("org", hospital["orgId"]) is not None
     assert found.at("app", hospital["appCode"]) is not None
+
+
+def test_the_hospital_behind_the_gateways_is_told_what_fills_its_forms_and_the_others_are_not(
+    service: Service, tmp_path: Path
+) -> None:
+    prepared(service, tmp_path)
+    prepared(service, tmp_path)  # the rule is made once
+    with service.session() as session:
+        table, codes = versions.table_of(session), {key: code for key, (code, _) in region.HOSPITALS.items()}
+        homes = {key: clients.institution(session, code).id for key, code in codes.items()}
+    assert table.version == 1
+    told = {key: table.told(home, "registration", service.clock.now()) for key, home in homes.items()}
+    assert {"name", "id_number", "phone", "address"} <= told["HG"]
+    assert told["HA"] == told["HB"] == shipped().told(None, "registration", service.clock.now())
 
 
 def test_a_password_that_the_file_has_lost_is_replaced(service: Service, tmp_path: Path) -> None:
