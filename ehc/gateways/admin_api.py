@@ -7,6 +7,7 @@ from uuid import UUID
 from flask import Blueprint, Response
 from sqlalchemy.orm import Session
 
+from ehc.access.app_schemas import AppReasonIn, SecretIn
 from ehc.access.apps import By
 from ehc.access.staff_session_api import AdminDeps
 from ehc.callers import Branch, Right, Staff
@@ -20,8 +21,6 @@ from ehc.gateways.admin_schemas import (
     GatewayIn,
     GatewayPlaceIn,
     GatewayPlaceOut,
-    GatewayReasonIn,
-    GatewaySecretIn,
     GatewaysOut,
     GatewaysQuery,
     GatewayUsageOut,
@@ -48,8 +47,8 @@ _NEW, _CHANGE, _PLACE, _REASON, _SECRET = (
     GatewayIn(),
     GatewayChangeIn(),
     GatewayPlaceIn(),
-    GatewayReasonIn(),
-    GatewaySecretIn(),
+    AppReasonIn(),
+    SecretIn(),
 )
 _LIST, _HOURS, _FAILURES = GatewaysQuery(), HoursQuery(), FailuresQuery()
 _NO_STORE = {"Cache-Control": "no-store"}
@@ -220,7 +219,7 @@ def _add_states(bp: Blueprint, deps: AdminDeps) -> None:
     @bp.post(f"{_ONE}/suspend")
     @operation(
         "Suspend an account of a gateway",
-        body=GatewayReasonIn,
+        body=AppReasonIn,
         answers={200: WholeGatewayOut},
         right=Right.GATEWAYS_WRITE,
         problems=(404, 409),
@@ -232,7 +231,7 @@ def _add_states(bp: Blueprint, deps: AdminDeps) -> None:
     @bp.post(f"{_ONE}/resume")
     @operation(
         "Let a suspended account of a gateway go on",
-        body=GatewayReasonIn,
+        body=AppReasonIn,
         answers={200: WholeGatewayOut},
         right=Right.GATEWAYS_WRITE,
         problems=(404, 409),
@@ -245,7 +244,7 @@ def _add_secrets(bp: Blueprint, deps: AdminDeps) -> None:
     @bp.post(f"{_ONE}/secrets")
     @operation(
         "Add a secret to an account of a gateway; tells it, once",
-        body=GatewaySecretIn,
+        body=SecretIn,
         answers={201: NewGatewaySecretOut},
         right=Right.GATEWAYS_WRITE,
         problems=(404, 409, 422),

@@ -6,7 +6,6 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from ehc.access.app_schemas import AppReasonIn, SecretIn
 from ehc.gateways.calls import KEPT
 from ehc.gateways.kinds import GatewayKind, PlaceKind
 from ehc.gateways.models import AccountRow, FailureRow, GatewaySecretRow, PlaceRow
@@ -14,10 +13,6 @@ from ehc.gateways.reading import MethodUse, Seen, Use
 from ehc.web.answers import instant
 from ehc.web.fields import choice, text, token, whole
 from ehc.web.paging import LimitField, PageQuery
-
-__all__ = ["GatewayReasonIn", "GatewaySecretIn"]
-
-GatewayReasonIn, GatewaySecretIn = AppReasonIn, SecretIn
 
 
 class _Settings(Schema):

@@ -56,10 +56,6 @@ class Door:
         except HttpProblem as problem:
             raise _refused(problem) from None
 
-    def address(self) -> str | None:
-        """From where the request comes, for the audit log."""
-        return self._gate.address()
-
 
 def require_scope(caller: Caller, *enough: Scope, sandbox: bool = False) -> None:
     """Raises `Refused` for a caller with none of these scopes; and for one of the sandbox, unless what it asks is there."""

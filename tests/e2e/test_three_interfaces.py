@@ -17,6 +17,7 @@ from ehc.access.apps import By
 from ehc.callers import Scope
 from ehc.clock import SystemClock
 from ehc.commands.context import Deployment
+from ehc.dev.region import HOSPITALS
 from ehc.gateways import provisioning, reading
 from ehc.gateways.kinds import GatewayKind, PlaceKind
 from ehc.keystore import secret_keys
@@ -101,6 +102,7 @@ def test_a_person_registered_by_json_is_the_same_card_everywhere(three: Three, s
     assert answer.code == "3005", answer.text
     told = answer.node("ehc_cardinfo")
     assert (told["ecardId"], told["main_index"]) == (card["healthCardId"], card["phid"])
+    assert (told["name"], told["id_card"], told["telephone"]) == ("王小明", citizen_number(serial), "13800138000")
     known = three.app.post("/v1/cards", person(serial))
     assert known.status == 200
     assert (known.body["ehc_id"], known.body["index_id"]) == (card["healthCardId"], card["phid"])
@@ -108,7 +110,7 @@ def test_a_person_registered_by_json_is_the_same_card_everywhere(three: Three, s
     assert (check["outcome"], check["step"], check["institution"]) == (
         "accepted",
         "registration",
-        "示范市第一人民医院",
+        HOSPITALS["HG"][1],
     )
 
 
@@ -183,7 +185,7 @@ def test_every_check_stands_in_one_journal_with_who_and_where(three: Three, seri
     assert (three.scanned(code), three.checked(code), three.verified(code)) == ("3005", None, 0)
     items = three.app.get(f"/v1/cards/{three.on_rest(serial)['card_id']}/verifications").body["items"]
     assert [item["outcome"] for item in items] == 3 * ["accepted"]
-    assert {item["institution"] for item in items} == {"示范市第一人民医院"}
+    assert {item["institution"] for item in items} == {HOSPITALS[which][1] for which in ("HA", "HG")}
 
 
 @dataclass
