@@ -1,7 +1,7 @@
 """What the gateways were asked, counted: by account, method, dialect and result, and a trace of each failure.
 
 A call waits for nothing here: it is counted in memory, and written every two seconds by a thread that is there only while
-there is something to write. A worker that is killed loses the counts of two seconds, never what a call did. Everything is
+there is something to write. A worker that ends loses the counts of two seconds, never what a call did. Everything is
 bounded: unknown methods count as one, so do unknown dialects, and of many failures at once only some leave a trace.
 """
 
