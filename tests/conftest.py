@@ -1,5 +1,6 @@
 """Real PostgreSQL and Redis for every test run, a database of its own for every test that asks for one."""
 
+import gc
 import os
 import shutil
 import tempfile
@@ -32,6 +33,7 @@ _stack = ExitStack()
 def pytest_configure(config: pytest.Config) -> None:
     """The process that starts the run starts the servers, before xdist starts its workers, which inherit the addresses."""
     _build_addresses_when_asked()
+    gc.disable()  # ten thousand tests are collected first, and not one of them is garbage
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
     folder = Path(
@@ -52,6 +54,13 @@ def pytest_configure(config: pytest.Config) -> None:
     upgrade_tables(place)
     make_partitions(place)
     init_keys(place)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Python looks through what stays for the whole run no more, and less often through what the tests leave."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+    gc.enable()
 
 
 def _in_memory() -> str | None:
