@@ -241,7 +241,7 @@ def test_the_service_does_what_its_description_says(
     card_id = shared.app.register(**newcomer)["card_id"] if path.startswith(CARD) else ""
     headers, refused = _headers(shared, method, path), list[bool]()
 
-    @settings(max_examples=15, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=10, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode))
     def run(case: schemathesis.Case[Any]) -> None:
         if card_id and mode is GenerationMode.POSITIVE:
