@@ -40,6 +40,19 @@ def first_admin(place: Deployment, role: str, login: str, name: str) -> None:
     _tell(login, handed)
 
 
+@staff.command()
+@click.argument("login")
+@click.argument("name")
+@deployment
+def add(place: Deployment, login: str, name: str) -> None:
+    """Make an account without roles; prints the first password, once. A security administrator grants the roles."""
+    handed = Handed.new(Hasher())
+    with place.work() as session:
+        sealer = secret_keys.load(session, place.kek).sealer
+        staff_accounts.create(session, login, name, handed, sealer=sealer, by=OPERATOR, now=place.clock.now())
+    _tell(login, handed)
+
+
 @staff.command("list")
 @deployment
 def list_staff(place: Deployment) -> None:

@@ -65,6 +65,18 @@ def test_a_first_administrator_is_refused_although_the_one_there_is_disabled(ser
     assert run("enable", "zhao").exit_code == 0
 
 
+def test_an_account_is_made_without_roles_and_its_login_is_taken_then(service: Service, run: Run) -> None:
+    password = password_of(run("add", "li.si", "李四"))
+    service.clock.at = SystemClock().now()
+    opened = log_in(service.flask, login="li.si", password=password)
+    assert (opened.status_code, told(opened)["limited"]) == (201, True)
+    with service.session() as session:
+        assert staff_accounts.by_login(session, "li.si").roles == []
+    again = run("add", "li.si", "李四")
+    assert (again.exit_code, "There is an account with this login" in again.output) == (1, True)
+    assert run("add", "Li Si", "李四").exit_code == 1
+
+
 def test_two_first_administrators_at_once_are_one(service: Service, run: Run) -> None:
     sealer = secrets_of(service).sealer
 
