@@ -174,6 +174,7 @@ def _share(cards: int | None) -> float:
 
 def _ground(servers: Servers, folder: Path, database_url: str) -> Ground:
     env = environment(servers, folder) | {"EHC_DATABASE_URL": database_url, "EHC_CODES_PER_MINUTE": "1000"}
+    env |= {f"EHC_{whose}_PER_MINUTE": "100000000" for whose in ("APP", "TERMINAL", "INSTITUTION")}
     os.environ.update(env)
     place = Deployment()
     upgrade_tables(place)
